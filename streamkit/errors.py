@@ -1,0 +1,109 @@
+"""Every error streamkit raises: one tree, each leaf with a stable code.
+
+    StreamkitError
+    ├── ConfigError                       what the caller asked for is wrong (also a ValueError)
+    ├── SourceError                       a video source cannot be opened or was lost
+    │   └── SourceConnectionError         ... while connecting (the neighbour's name, kept for scripts)
+    ├── StreamOperationNotAllowedError    this operation makes no sense in this state
+    ├── ModelError                        a model cannot be found, loaded or run
+    │   ├── ModelNotFoundError            (also a LookupError)
+    │   ├── ModelArtefactError            its files are missing, damaged or contradict each other
+    │   └── InferenceError                it was loaded, and failed on a picture
+    ├── SinkError                         a result could not be written
+    └── ClosedError                       the other side of a hand-over has gone
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class StreamErrorCode(StrEnum):
+    """Why a source failed; the names are stable and travel in events, logs and exit codes."""
+
+    CONNECTION_FAILED = "STREAM_CONNECTION_FAILED"
+    REFUSED = "STREAM_REFUSED"
+    UNREACHABLE = "STREAM_UNREACHABLE"
+    AUTH_FAILED = "STREAM_AUTH_FAILED"
+    TLS_CERTIFICATE = "STREAM_TLS_CERTIFICATE"
+    TLS_HANDSHAKE = "STREAM_TLS_HANDSHAKE"
+    TIMEOUT = "STREAM_TIMEOUT"
+    NOT_FOUND = "STREAM_NOT_FOUND"
+    CODEC_UNSUPPORTED = "STREAM_CODEC_UNSUPPORTED"
+    NO_VIDEO = "STREAM_NO_VIDEO"
+    CORRUPT = "STREAM_CORRUPT"
+    LOST = "STREAM_LOST"
+    INTERRUPTED = "STREAM_INTERRUPTED"
+
+
+class StreamkitError(Exception):
+    """Base of all errors; ``code`` is stable and made for programs, the text for people."""
+
+    code: str = "STREAMKIT_ERROR"
+
+
+class ConfigError(StreamkitError, ValueError):
+    """An option, a document or an argument is wrong; the text names it and the choices."""
+
+    code = "CONFIG_INVALID"
+
+
+class SourceError(StreamkitError):
+    """A source cannot be opened or was lost; ``source_reference`` carries no credentials."""
+
+    def __init__(
+        self,
+        message: str,
+        code: StreamErrorCode = StreamErrorCode.CONNECTION_FAILED,
+        *,
+        source_reference: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.source_reference = source_reference
+
+
+class SourceConnectionError(SourceError):
+    """The source could not be opened (again)."""
+
+
+class StreamOperationNotAllowedError(StreamkitError):
+    """The operation makes no sense in the present state."""
+
+    code = "OPERATION_NOT_ALLOWED"
+
+
+class ModelError(StreamkitError):
+    """A model cannot be found, loaded or run."""
+
+    code = "MODEL_ERROR"
+
+
+class ModelNotFoundError(ModelError, LookupError):
+    """No model answers to this id."""
+
+    code = "MODEL_NOT_FOUND"
+
+
+class ModelArtefactError(ModelError):
+    """A model's files are missing, damaged, or contradict each other."""
+
+    code = "MODEL_ARTEFACT_INVALID"
+
+
+class InferenceError(ModelError):
+    """A loaded model failed on a picture."""
+
+    code = "INFERENCE_FAILED"
+
+
+class SinkError(StreamkitError):
+    """A result could not be written."""
+
+    code = "SINK_FAILED"
+
+
+class ClosedError(StreamkitError):
+    """The other side of a hand-over has gone; the receiver of this stops quietly."""
+
+    code = "CLOSED"

@@ -1,0 +1,135 @@
+"""What happens to a pipeline, told to whoever listens: status updates, their kinds, the reporter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Any, TypeAlias
+
+from streamkit.errors import StreamkitError
+
+log = logging.getLogger(__name__)
+
+
+class UpdateSeverity(Enum):
+    """How serious an update is; the values are those of ``logging``."""
+
+    DEBUG = logging.DEBUG
+    INFO = logging.INFO
+    WARNING = logging.WARNING
+    ERROR = logging.ERROR
+
+
+class EventType(StrEnum):
+    """The names of updates. Those of the neighbour are kept; ours are marked."""
+
+    INFERENCE_THREAD_STARTED = "INFERENCE_THREAD_STARTED"
+    INFERENCE_THREAD_FINISHED = "INFERENCE_THREAD_FINISHED"
+    INFERENCE_COMPLETED = "INFERENCE_COMPLETED"
+    INFERENCE_ERROR = "INFERENCE_ERROR"
+    DISPATCHING_ERROR = "INFERENCE_RESULTS_DISPATCHING_ERROR"
+    FRAME_CAPTURED = "FRAME_CAPTURED"
+    FRAME_CONSUMED = "FRAME_CONSUMED"
+    FRAME_DROPPED = "FRAME_DROPPED"
+    SOURCE_STATE_UPDATE = "SOURCE_STATE_UPDATE"
+    SOURCE_ERROR = "SOURCE_ERROR"
+    CONNECTION_ATTEMPT_FAILED = "SOURCE_CONNECTION_ATTEMPT_FAILED"
+    CONNECTION_LOST = "SOURCE_CONNECTION_LOST"
+    CONNECTION_RECOVERED = "SOURCE_CONNECTION_RECOVERED"  # ours
+    CONSUMPTION_STARTED = "VIDEO_CONSUMPTION_STARTED"
+    CONSUMPTION_FINISHED = "VIDEO_CONSUMPTION_FINISHED"
+    MODEL_LOADED = "MODEL_LOADED"  # ours
+    SINK_FINISHED = "SINK_FINISHED"  # ours
+
+
+class DropCause(StrEnum):
+    """Why a captured frame was not delivered. The first five strings are the neighbour's."""
+
+    MUTED = "Buffering not allowed at the moment"
+    NEWER = "ADAPTIVE strategy"
+    """A newer frame of the same live stream took its place before a model was free."""
+    OLDEST = "DROP_OLDEST strategy"
+    LATEST = "DROP_LATEST strategy"
+    STALE = "STALENESS_BUDGET_EXCEEDED"
+    RATE = "MAX_FPS"
+    """Thinned on purpose by ``max_fps``."""
+    STOPPED = "STOPPED"
+    """Still on its way when the pipeline was stopped."""
+    FAILED = "FAILED"
+    """On its way through a model or stage that raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """One thing that happened. ``payload`` is small, JSON-friendly and free of secrets."""
+
+    timestamp: datetime
+    severity: UpdateSeverity
+    event_type: str
+    payload: dict[str, Any]
+    context: str
+
+
+StatusHandler: TypeAlias = Callable[[StatusUpdate], None]
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Tells every handler, in the thread where it happened; a handler that raises hurts nobody."""
+
+    handlers: list[StatusHandler] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.handlers = list(self.handlers)
+
+    def add(self, handlers: Iterable[StatusHandler]) -> None:
+        """Listen from now on."""
+        self.handlers.extend(handlers)
+
+    def debug(self, event: EventType, context: str, **payload: Any) -> None:
+        """Per-frame news: costs nothing while nobody listens, and is never logged."""
+        if self.handlers:
+            self._send(UpdateSeverity.DEBUG, event, context, payload)
+
+    def info(self, event: EventType, context: str, **payload: Any) -> None:
+        """A change of state."""
+        log.info("%s %s", event.value, payload)
+        self._send(UpdateSeverity.INFO, event, context, payload)
+
+    def warning(self, event: EventType, context: str, **payload: Any) -> None:
+        """Trouble that is being dealt with."""
+        log.warning("%s %s", event.value, payload)
+        self._send(UpdateSeverity.WARNING, event, context, payload)
+
+    def error(
+        self, event: EventType, context: str, error: BaseException, where: str, **payload: Any
+    ) -> None:
+        """Something failed: the neighbour's three keys, our stable code, and ``payload``."""
+        payload |= describe(error) | {"error_context": where}
+        log.error("%s %s", event.value, payload)
+        self._send(UpdateSeverity.ERROR, event, context, payload)
+
+    def _send(
+        self, severity: UpdateSeverity, event: EventType, context: str, payload: dict[str, Any]
+    ) -> None:
+        if not self.handlers:
+            return
+        update = StatusUpdate(datetime.now(), severity, event.value, payload, context)
+        for handler in self.handlers:
+            try:
+                handler(update)
+            except Exception:  # a listener must not end what it listens to
+                log.warning("status handler %r failed", handler, exc_info=True)
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """An error as the payload of an update."""
+    code = error.code if isinstance(error, StreamkitError) else type(error).__name__
+    return {
+        "error_type": type(error).__name__,
+        "error_message": str(error),
+        "error_code": str(code),
+    }

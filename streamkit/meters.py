@@ -1,0 +1,96 @@
+"""Counters and histograms of bounded size: what came in, what went out, what was lost and why."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from streamkit.events import DropCause
+
+
+class Histogram:
+    """Positive numbers in logarithmic buckets: quantiles within 2.5 %, a few hundred ints at most."""
+
+    _GROWTH = math.log(1.05)
+    _FLOOR = 1e-6
+
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self.count = 0
+        self.total = 0.0
+        self.maximum = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value; zero and below count as the smallest."""
+        bucket = round(math.log(max(value, self._FLOOR)) / self._GROWTH)
+        with self._lock:
+            self._buckets[bucket] += 1
+            self.count += 1
+            self.total += value
+            self.maximum = max(self.maximum, value)
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean; 0 without values."""
+        return self.total / self.count if self.count else 0.0
+
+    def quantile(self, q: float) -> float:
+        """The value below which a fraction ``q`` of all values lies; 0 without values."""
+        with self._lock:
+            wanted, seen = q * self.count, 0
+            for bucket in sorted(self._buckets):
+                seen += self._buckets[bucket]
+                if seen >= wanted:
+                    return min(math.exp(bucket * self._GROWTH), self.maximum)
+        return 0.0
+
+
+class Rate:
+    """Events per second over a short window of times handed in (seconds, any clock)."""
+
+    def __init__(self, window: int = 100) -> None:
+        self._times: deque[float] = deque(maxlen=window)
+
+    def tick(self, now: float) -> float:
+        """Note an event; the rate over the window, 0.0 until there are two."""
+        self._times.append(now)
+        span = now - self._times[0]
+        return (len(self._times) - 1) / span if span > 0 else 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """One stream's account: captured = delivered + dropped by cause + still in flight."""
+
+    captured: int = 0
+    delivered: int = 0
+    reconnects: int = 0
+    dropped: Counter[DropCause] = field(default_factory=Counter)
+    age: Histogram = field(default_factory=Histogram)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def capture(self) -> int:
+        """Count a frame the source produced; its number."""
+        with self._lock:
+            self.captured += 1
+            return self.captured
+
+    def deliver(self, age: float) -> None:
+        """Count a frame that reached the sinks, ``age`` seconds after it arrived."""
+        with self._lock:
+            self.delivered += 1
+        self.age.add(age)
+
+    def drop(self, cause: DropCause) -> None:
+        """Count a frame that will not be delivered."""
+        with self._lock:
+            self.dropped[cause] += 1
+
+    @property
+    def in_flight(self) -> int:
+        """Frames captured whose fate is open; 0 once the stream has ended."""
+        with self._lock:
+            return self.captured - self.delivered - self.dropped.total()

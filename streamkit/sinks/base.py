@@ -1,0 +1,25 @@
+"""What a sink is: it writes results until it is closed. Its thread and its inbox are not its business."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from streamkit.predictions import Result
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Where results go. Called from one thread at a time; no threads, queues or retries in here.
+
+    An optional attribute ``capacity`` (int) says how many results of each live stream may wait
+    while ``write`` is busy before the oldest is dropped and counted; 1 where it is absent, so
+    that a slow sink always gets the freshest. Finite streams wait and lose nothing.
+    """
+
+    def write(self, result: Result) -> None:
+        """Take one result. May be slow: nobody waits for it. May raise: it is told and counted."""
+        ...
+
+    def close(self) -> None:
+        """Flush and let go. Called once all results were written; must be safe to call twice."""
+        ...

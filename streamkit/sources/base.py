@@ -1,0 +1,67 @@
+"""What a source is: it opens, yields pictures with their times, closes. Nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from streamkit.frame import Clock, Image, Picture
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProperties:
+    """What a source declares about itself once open (declared, not measured)."""
+
+    width: int
+    height: int
+    total_frames: int
+    """-1 where nobody can know."""
+    is_file: bool
+    fps: float
+    """0.0 where it is not declared."""
+    is_reconnectable: bool | None = None
+    timestamp_created: datetime | None = None
+    """When the first frame of a recording was taken (aware UTC), if known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One picture as it left the source; the stream stamps ids and counts."""
+
+    picture: Picture | Image
+    timestamp: datetime
+    """When it was captured, aware UTC."""
+    clock: Clock = Clock.ARRIVAL
+
+
+Captures: TypeAlias = Generator[Capture, None, None]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One video source. Made from a reference, cheap until ``read`` is called.
+
+    No threads, no retries, no counters in here: the stream above retries, numbers and drops.
+    """
+
+    live: bool
+    """Live: the newest frame wins. Not live: every frame is wanted and the reader waits."""
+    reference: str
+    """How to name this source in logs and errors; never contains credentials."""
+    properties: SourceProperties | None
+    """Known once the first picture has been yielded."""
+
+    def read(self) -> Captures:
+        """Open, yield, close. Returns at the end of a finite source.
+
+        Raises ``SourceError`` when it cannot be opened or was lost; a live source never ends
+        cleanly, it raises. May be called again afterwards: that *is* the reconnection. Waits no
+        longer than the source's own time limits. Closing the generator closes the device.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Stop for good, from any thread: a blocked ``read`` ends as soon as it can."""
+        ...
