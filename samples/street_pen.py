@@ -27,6 +27,11 @@ def colour(code: str) -> Colour:
     return value & 255, value >> 8 & 255, value >> 16 & 255
 
 
+def colours(codes: str) -> tuple[Colour, ...]:
+    """Several `#rrggbb`, separated by spaces."""
+    return tuple(colour(code) for code in codes.split())
+
+
 def shade(base: Colour, factor: float) -> Colour:
     """The same colour darker (below 1) or lighter (above 1)."""
     b, g, r = (min(255, max(0, round(c * factor))) for c in base)
@@ -37,6 +42,11 @@ def mix(one: Colour, two: Colour, part: float) -> Colour:
     """A blend: `part` of `two`, the rest of `one`."""
     b, g, r = (round(p + (q - p) * part) for p, q in zip(one, two, strict=True))
     return b, g, r
+
+
+def pick(rng: np.random.Generator, options: Sequence[Colour]) -> Colour:
+    """One of the colours."""
+    return options[int(rng.integers(len(options)))]
 
 
 def rounded(points: Sequence[tuple[float, float]], rounds: int = 2) -> Points:
@@ -137,9 +147,7 @@ class Pen:
         """A circle line that belongs to the object."""
         p = oval(x, y, radius, radius) * self.zoom + self.origin
         thick = max(1, round(width * self.scale))
-        cv2.polylines(
-            self.frame, [(p * _SUB).astype(np.int32)], True, paint, thick, cv2.LINE_AA, 4
-        )
+        cv2.polylines(self.frame, [(p * _SUB).astype(np.int32)], True, paint, thick, cv2.LINE_AA, 4)
         self.low = np.minimum(self.low, p.min(0) - thick / 2)
         self.high = np.maximum(self.high, p.max(0) + thick / 2)
         self._claim(p)

@@ -49,15 +49,15 @@ class Lane:
     pause: float  # mean seconds between two arrivals
 
 
-CARS = (("car", 0.74), ("truck", 0.15), ("bus", 0.11))
+CARS = (("car", 0.66), ("truck", 0.18), ("bus", 0.16))
 BIKES = (("bicycle", 1.0),)
 LANES = (
-    Lane(32.9, -1, BIKES, 7.0),
-    Lane(36.2, -1, CARS, 4.2),
-    Lane(42.2, -1, CARS, 5.0),
-    Lane(50.6, 1, CARS, 5.0),
-    Lane(59.8, 1, CARS, 5.2),
-    Lane(65.8, 1, BIKES, 6.5),
+    Lane(32.9, -1, BIKES, 9.0),
+    Lane(36.2, -1, CARS, 6.0),
+    Lane(42.2, -1, CARS, 6.5),
+    Lane(50.6, 1, CARS, 6.5),
+    Lane(59.8, 1, CARS, 6.5),
+    Lane(65.8, 1, BIKES, 8.5),
 )
 LENGTH = {"car": 4.0, "truck": 6.2, "bus": 8.2, "bicycle": 1.75}
 PACE = {"car": (3.8, 6.0), "truck": (3.2, 4.4), "bus": (3.0, 4.0), "bicycle": (2.3, 3.5)}
@@ -245,7 +245,7 @@ def stroll(rng: np.random.Generator, band: tuple[float, float], frames: int) -> 
     paths = []
     now = -40.0
     while now < frames * STEP:
-        now += float(rng.gamma(2.0, 3.4 if band is NEAR_WALK else 2.7))
+        now += float(rng.gamma(2.0, 4.4 if band is NEAR_WALK else 4.0))
         scale = float(rng.uniform(*band))
         pace = float(rng.uniform(2.1, 2.6) if rng.random() < 0.15 else rng.uniform(0.85, 1.45))
         edge = (640.0 / scale + 1.5) * float(rng.choice([-1, 1]))
@@ -281,16 +281,16 @@ def cross(rng: np.random.Generator, signal: Signal, start: float, frames: int) -
 
 
 def people(rng: np.random.Generator, signal: Signal, frames: int) -> list[Actor]:
-    """Everybody on foot; about a third of those near the camera walk a dog."""
+    """Everybody on foot; every second one near the camera walks a dog."""
     paths = stroll(rng, FAR_WALK, frames) + stroll(rng, NEAR_WALK, frames)
     for start, _ in signal.stops:
-        paths += [cross(rng, signal, start, frames) for _ in range(int(rng.integers(2, 6)))]
+        paths += [cross(rng, signal, start, frames) for _ in range(int(rng.integers(2, 5)))]
     crowd: list[Actor] = []
     for x, z in paths:
         if not np.isfinite(x).any():
             continue
         crowd.append(walker(0, "person", int(rng.integers(1 << 30)), x, z))
-        if rng.random() < (0.38 if z[-1] < 12.0 else 0.18):
+        if rng.random() < (0.5 if z[-1] < 12.0 else 0.25):
             crowd.append(_dog(rng, crowd[-1]))
     return crowd
 

@@ -1,16 +1,16 @@
 """Every error streamkit raises: one tree, each leaf with a stable code.
 
-    StreamkitError
-    ├── ConfigError                       what the caller asked for is wrong (also a ValueError)
-    ├── SourceError                       a video source cannot be opened or was lost
-    │   └── SourceConnectionError         ... while connecting (the neighbour's name, kept for scripts)
-    ├── StreamOperationNotAllowedError    this operation makes no sense in this state
-    ├── ModelError                        a model cannot be found, loaded or run
-    │   ├── ModelNotFoundError            (also a LookupError)
-    │   ├── ModelArtefactError            its files are missing, damaged or contradict each other
-    │   └── InferenceError                it was loaded, and failed on a picture
-    ├── SinkError                         a result could not be written
-    └── ClosedError                       the other side of a hand-over has gone
+StreamkitError
+├── ConfigError                       what the caller asked for is wrong (also a ValueError)
+├── SourceError                       a video source cannot be opened or was lost
+│   └── SourceConnectionError         ... while connecting (the neighbour's name, kept for scripts)
+├── StreamOperationNotAllowedError    this operation makes no sense in this state
+├── ModelError                        a model cannot be found, loaded or run
+│   ├── ModelNotFoundError            (also a LookupError)
+│   ├── ModelArtefactError            its files are missing, damaged or contradict each other
+│   └── InferenceError                it was loaded, and failed on a picture
+├── SinkError                         a result could not be written
+└── ClosedError                       the other side of a hand-over has gone
 """
 
 from __future__ import annotations

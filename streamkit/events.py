@@ -1,4 +1,4 @@
-"""What happens to a pipeline, told to whoever listens: status updates, their kinds, the reporter."""
+"""What happens to a pipeline, told to whoever listens: updates, their kinds, the reporter."""
 
 from __future__ import annotations
 

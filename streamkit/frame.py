@@ -1,4 +1,4 @@
-"""One picture of a stream, with the truth about when it was taken; its pixels appear on first use."""
+"""One picture of a stream, and the truth about when it was taken; pixels appear on first use."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Mailbox(Generic[T]):
             self._changed.notify_all()
 
     def get(self, timeout: float | None = None) -> T:
-        """The oldest item. Raises ``ClosedError`` (or what it was closed with), ``TimeoutError``."""
+        """The oldest item. ``ClosedError`` (or what it was closed with) at the end."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._closed or self._items, timeout):
                 raise TimeoutError
@@ -46,7 +46,7 @@ class Mailbox(Generic[T]):
             raise self._error or ClosedError("mailbox closed")
 
     def close(self, error: BaseException | None = None, *, discard: bool = False) -> list[T]:
-        """No more items; what ``discard`` threw away. The receiver meets ``error`` after the rest."""
+        """No more items; what ``discard`` threw away. ``error`` comes after the rest."""
         with self._changed:
             self._closed = True
             self._error = self._error or error

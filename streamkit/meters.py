@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from streamkit.events import DropCause
 
 
 class Histogram:
-    """Positive numbers in logarithmic buckets: quantiles within 2.5 %, a few hundred ints at most."""
+    """Positive numbers in logarithmic buckets: quantiles within 2.5 %, a few hundred ints."""
 
     _GROWTH = math.log(1.05)
     _FLOOR = 1e-6
@@ -70,6 +71,7 @@ class Tally:
     reconnects: int = 0
     dropped: Counter[DropCause] = field(default_factory=Counter)
     age: Histogram = field(default_factory=Histogram)
+    _span: tuple[float, float] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def capture(self) -> int:
@@ -80,9 +82,17 @@ class Tally:
 
     def deliver(self, age: float) -> None:
         """Count a frame that reached the sinks, ``age`` seconds after it arrived."""
+        now = time.monotonic()
         with self._lock:
             self.delivered += 1
+            self._span = (self._span[0] if self._span else now, now)
         self.age.add(age)
+
+    @property
+    def fps(self) -> float:
+        """Frames delivered per second between the first and the last of them."""
+        first, last = self._span or (0.0, 0.0)
+        return (self.delivered - 1) / (last - first) if last > first else 0.0
 
     def drop(self, cause: DropCause) -> None:
         """Count a frame that will not be delivered."""

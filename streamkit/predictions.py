@@ -110,7 +110,7 @@ class Detections:
 
 @dataclass(slots=True, eq=False)
 class Result:
-    """One frame with what was found in it, and the picture to show (drawn on, or the frame's own)."""
+    """One frame with what was found in it, and the picture to show."""
 
     frame: VideoFrame
     prediction: Any
@@ -123,6 +123,11 @@ class Result:
     def image(self) -> Image:
         """The picture to show: H x W x 3 ``uint8`` BGR."""
         return self.frame.image if self.drawn is None else self.drawn
+
+    @property
+    def age(self) -> float:
+        """Seconds since the frame arrived in this process."""
+        return self.frame.age
 
     @property
     def wire(self) -> Any:

@@ -1,14 +1,15 @@
-"""What a model is: prepare pictures, run the graph, finish each picture; options travel per picture."""
+"""What a model is: prepare pictures, run the graph, finish each; options travel per picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from streamkit.errors import ConfigError
 from streamkit.frame import Image, VideoFrame
 from streamkit.predictions import Prediction
 
@@ -19,20 +20,58 @@ MaskDecodeMode: TypeAlias = Literal["accurate", "tradeoff", "fast"]
 
 @dataclass(frozen=True, slots=True)
 class InferenceOptions:
-    """What one caller wants of a shared model; different callers share one session."""
+    """What one caller wants of a shared model; different callers share one session.
+
+    Raises ``ConfigError`` where a value makes no sense.
+    """
 
     confidence: float = 0.4
     """Keep objects with at least this confidence (inclusive)."""
     iou_threshold: float = 0.3
     """Suppress an object whose IoU with a better one of its class is above this."""
     class_agnostic_nms: bool = False
+    """Let an object suppress those of other classes too."""
     max_candidates: int = 3000
     """Objects that enter NMS, best first."""
     max_detections: int = 300
+    """Objects that leave it, best first."""
     class_filter: tuple[str, ...] | None = None
-    """Only these class names, applied before ``max_detections``."""
+    """Only these class names, applied before both caps."""
+    multi_label: bool = False
+    """Let one box be an object of every class it is confident of, not of its best class alone.
+
+    The way COCO figures are measured; in a stream it shows one thing under several names.
+    """
     mask_decode_mode: MaskDecodeMode = "accurate"
     tradeoff_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("confidence", "iou_threshold", "tradeoff_factor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
+        for name in ("max_candidates", "max_detections"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, not {getattr(self, name)!r}")
+        choices = get_args(MaskDecodeMode)
+        if self.mask_decode_mode not in choices:
+            raise ConfigError(f"mask_decode_mode {self.mask_decode_mode!r} is none of {choices}")
+        if isinstance(self.class_filter, str):
+            raise ConfigError(f"class_filter must be a list of names: [{self.class_filter!r}]")
+
+    @classmethod
+    def of(cls, **given: Any) -> InferenceOptions:
+        """From keywords of a script or a request; ``ConfigError`` names what is not an option."""
+        names = [field.name for field in fields(cls)]
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise ConfigError(f"no such option: {', '.join(unknown)}; there are {', '.join(names)}")
+        wanted = given.get("class_filter")
+        if wanted is not None and not isinstance(wanted, str):
+            given["class_filter"] = tuple(wanted)
+        try:
+            return cls(**given)
+        except TypeError as error:
+            raise ConfigError(f"an option is of the wrong type: {error}") from error
 
 
 class Model(Protocol):
@@ -40,8 +79,11 @@ class Model(Protocol):
 
     model_id: str
     names: tuple[str, ...]
+    """Class names, by class id."""
     max_batch: int
     """How many pictures one ``run`` takes at most; 1 for a graph with a fixed batch of one."""
+    provider: str
+    """What really runs it: an ONNX Runtime provider's name."""
 
     def prepare(self, pictures: Sequence[VideoFrame | Image]) -> tuple[Tensor, Sequence[Any]]:
         """The graph's input for these pictures, and one geometry each, to map results back."""

@@ -1,4 +1,4 @@
-"""What a sink is: it writes results until it is closed. Its thread and its inbox are not its business."""
+"""What a sink is: it writes results until it is closed. The pipeline has the threads and queues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from streamkit.predictions import Result
 class Sink(Protocol):
     """Where results go. Called from one thread at a time; no threads, queues or retries in here.
 
-    An optional attribute ``capacity`` (int) says how many results of each live stream may wait
+    Optional attributes: ``main_thread`` (bool), it wants to be called by the thread that started
+    the pipeline; ``closed`` (bool), it was closed by somebody else and the run is to end.
+    ``capacity`` (int) says how many results of each live stream may wait
     while ``write`` is busy before the oldest is dropped and counted; 1 where it is absent, so
     that a slow sink always gets the freshest. Finite streams wait and lose nothing.
     """

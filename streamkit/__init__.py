@@ -1,0 +1,1 @@
+"""Point it at cameras and a model; get events."""

@@ -1,0 +1,170 @@
+"""The command line: ``streamkit run`` and ``streamkit settings``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.exceptions import Abort
+
+from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
+
+if TYPE_CHECKING:
+    from streamkit.spec import PipelineSpec
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Point it at cameras and a model; get events.",
+)
+
+EXIT_CODES: dict[type[StreamkitError], int] = {
+    ConfigError: 2,
+    SourceError: 3,
+    ModelError: 4,
+    SinkError: 5,
+}
+"""What a script can tell from the exit code; 0: done, 1: anything else, 130: Ctrl-C."""
+
+Document = Annotated[Path | None, typer.Argument(help="A pipeline document (YAML).")]
+Source = Annotated[
+    list[str] | None,
+    typer.Option("--source", help="A file, folder, URL or camera index; may be repeated."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="dataset/version, an alias, a folder or an .onnx file."),
+]
+Save = Annotated[Path | None, typer.Option("--save", help="Write an annotated MP4.")]
+Jsonl = Annotated[Path | None, typer.Option("--jsonl", help="Write one JSON record per frame.")]
+Show = Annotated[bool, typer.Option("--show", help="Show the annotated picture in a window.")]
+MaxFps = Annotated[float | None, typer.Option("--max-fps", help="Frames per second, per source.")]
+Confidence = Annotated[
+    float | None, typer.Option("--confidence", help="Keep objects at least this sure (0 to 1).")
+]
+KeepTrying = Annotated[
+    bool, typer.Option("--keep-trying", help="Wait for cameras that are not there yet.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
+
+
+@app.command()
+def run(  # noqa: PLR0913 - one parameter per option of the command
+    document: Document = None,
+    source: Source = None,
+    model: Model = None,
+    save: Save = None,
+    jsonl: Jsonl = None,
+    show: Show = False,
+    max_fps: MaxFps = None,
+    confidence: Confidence = None,
+    keep_trying: KeepTrying = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a pipeline document, or sources through a model. Ctrl-C stops it; a table ends it.
+
+    Options add to the document or replace what it says.
+    """
+    from streamkit.spec import PipelineSpec, build_pipeline
+
+    written = PipelineSpec.load(document).model_dump() if document else {}
+    asked = {"sources": source, "max_fps": max_fps}
+    merged = written | {key: value for key, value in asked.items() if value}
+    merged["require_sources"] = not keep_trying and merged.get("require_sources", True)
+    _merge_model(merged, model, confidence)
+    _add_outputs(merged, save, jsonl, show)
+    spec = _checked(merged, str(document or "command line"))
+    _play(build_pipeline(spec), quiet=quiet)
+
+
+def _merge_model(merged: dict[str, Any], model: str | None, confidence: float | None) -> None:
+    asked = {"id": model, "confidence": confidence}
+    given = {key: value for key, value in asked.items() if value is not None}
+    if given or "model" in merged:
+        merged["model"] = dict(merged.get("model") or {}) | given
+
+
+def _add_outputs(merged: dict[str, Any], save: Path | None, jsonl: Path | None, show: bool) -> None:
+    sinks = list(merged.get("sinks", []))
+    stages = list(merged.get("stages", []))
+    if save is not None:
+        sinks.append({"video": {"path": str(save)}})
+    if jsonl is not None:
+        sinks.append({"jsonl": {"path": str(jsonl)}})
+    if show:
+        sinks.append("window")
+    if (save or show) and not any("annotate" in (stage, stage["name"]) for stage in stages):
+        stages.append("annotate")
+    merged |= {"sinks": sinks, "stages": stages}
+
+
+def _checked(merged: dict[str, Any], where: str) -> PipelineSpec:
+    from streamkit.spec import PipelineSpec
+
+    missing = [
+        f"--{key}"
+        for key in ("source", "model")
+        if not merged.get(key.replace("source", "sources"))
+    ]
+    if missing:
+        raise ConfigError(f"name a pipeline document, or {' and '.join(missing)}")
+    return PipelineSpec.of(merged, where)
+
+
+def _play(pipeline: Any, *, quiet: bool) -> None:
+    from streamkit.console import Terminated, play
+
+    try:
+        play(pipeline, quiet=quiet)
+    except Terminated:
+        sys.exit(143)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command()
+def settings() -> None:
+    """Show every setting: its environment variable, its value here, and what it is for."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streamkit.settings import Settings, variable
+
+    table = Table("variable", "value", "what it is for")
+    for name, value in Settings.load():
+        about = Settings.model_fields[name].description or ""
+        table.add_row(variable(name), _shown(value), about)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("streamkit"))
+
+
+def main() -> NoReturn:
+    """The ``streamkit`` command: errors in one line, exit codes that scripts can use."""
+    try:
+        code = app(standalone_mode=False)
+    except StreamkitError as error:
+        _fail(str(error), next((c for kind, c in EXIT_CODES.items() if isinstance(error, kind)), 1))
+    except typer.TyperException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (Abort, KeyboardInterrupt):
+        _fail("interrupted", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,68 @@
+"""Pace and patience: thin a stream to a rate, slow one down to it, wait between attempts."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+
+
+class Thinner:
+    """Lets at most ``fps`` frames per second pass, judged by the frames' own times.
+
+    A token bucket that holds two frames: a source faster than ``fps`` comes out at exactly
+    ``fps``, a slower one untouched, and jitter of up to one interval costs nothing.
+    """
+
+    _SLACK = 1e-6
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._tokens = 1.0
+        self._last: float | None = None
+
+    def passes(self, at: float) -> bool:
+        """Whether the frame taken at ``at`` (seconds, any steady clock) may go on."""
+        elapsed = 0.0 if self._last is None else max(0.0, at - self._last)
+        self._last = at
+        self._tokens = min(2.0, self._tokens + elapsed * self._fps)
+        if self._tokens < 1.0 - self._SLACK:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+class Pacer:
+    """Slows its caller down to at most ``fps`` turns per second, without losing any."""
+
+    def __init__(self, fps: float) -> None:
+        self._interval = 1.0 / fps
+        self._due: float | None = None
+
+    def wait(self, stopped: threading.Event) -> bool:
+        """Block until it is time for the next turn, or ``stopped``; always true."""
+        now = time.monotonic()
+        due = now if self._due is None else max(self._due, now - self._interval)
+        stopped.wait(max(0.0, due - now))
+        self._due = due + self._interval
+        return True
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Exponential waits with jitter between attempts (seconds): half to one and a half of each."""
+
+    initial: float
+    longest: float
+    attempts: int = 0
+
+    def next(self) -> float:
+        """How long to wait before the next attempt."""
+        delay = min(self.longest, self.initial * 2.0 ** min(self.attempts, 32))
+        self.attempts += 1
+        return delay * random.uniform(0.5, 1.5)
+
+    def reset(self) -> None:
+        """It worked: the next trouble starts from the shortest wait again."""
+        self.attempts = 0

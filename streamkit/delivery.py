@@ -1,0 +1,192 @@
+"""Results on their way into one sink: a fair inbox with a lane per stream, and one thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from streamkit.events import DropCause, EventType, Reporter
+from streamkit.frame import VideoFrame
+from streamkit.meters import Histogram
+from streamkit.predictions import Result
+from streamkit.scheduler import FINITE, Lane, LanePolicy, Scheduler
+from streamkit.sinks.base import Sink
+
+Write: TypeAlias = Callable[[Sequence[Result]], None]
+
+
+class Delivery:
+    """One sink of a pipeline. A slow or failing sink loses its own results, counted, nobody else's.
+
+    ``write`` gets one result at a time or, with ``round_of`` streams, a round: at most one result
+    of each stream, gathered for at most ``max_wait`` seconds while live streams are among them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        write: Write,
+        close: Callable[[], None],
+        reporter: Reporter,
+        *,
+        capacity: int = 1,
+        round_of: int = 0,
+        max_wait: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.main_thread = False
+        """It wants to be run by the thread that starts the pipeline."""
+        self.written = 0
+        self.failed = 0
+        self.error: Exception | None = None
+        """What the sink failed with last."""
+        self.dropped: Counter[DropCause] = Counter()
+        self.age = Histogram()
+        self._write, self._close = write, close
+        self._reporter = reporter
+        self._capacity = max(capacity, 2 if round_of > 1 else 1)
+        self._inbox: Scheduler[Result] = Scheduler(
+            max(1, round_of), max_wait if round_of > 1 else 0.0, one_per_lane=True
+        )
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the sink has been closed."""
+        self.on_over: Callable[[], None] = lambda: None
+        """Called when the sink has closed by itself: somebody shut the window."""
+        self.thread_id: int | None = None
+        """The thread that calls the sink, once it does."""
+        self._finished = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def to(cls, sink: Sink, name: str, reporter: Reporter) -> Delivery:
+        """The delivery into a native sink, one result at a time."""
+
+        def write(results: Sequence[Result]) -> None:
+            sink.write(results[0])
+            if getattr(sink, "closed", False):
+                delivery.on_over()
+
+        capacity = int(getattr(sink, "capacity", 1))
+        delivery = cls(name, write, sink.close, reporter, capacity=capacity)
+        delivery.main_thread = bool(getattr(sink, "main_thread", False))
+        return delivery
+
+    def open(self) -> Lane[Result]:
+        """A stream's lane into this sink; ``adopt`` tells it what kind of stream that is."""
+        return self._inbox.open(FINITE, on_drop=self._drop)
+
+    def adopt(self, lane: Lane[Result], *, live: bool) -> None:
+        """Results of a live stream never wait for a slow sink; those of a finite one always do."""
+        lane.policy = LanePolicy(self._capacity) if live else FINITE
+
+    def _drop(self, _result: Result, cause: DropCause) -> None:
+        self.dropped[cause] += 1
+
+    # -- the sink's thread -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Write from a thread of its own."""
+        self._thread = threading.Thread(
+            target=self.run, name=f"streamkit sink {self.name}", daemon=True
+        )
+        self._thread.start()
+
+    def run(self) -> None:
+        """Write until closed and drained, in the calling thread; then close the sink."""
+        self.thread_id = threading.get_ident()
+        try:
+            for batch in self._inbox:
+                self._offer([ticket.item for ticket in batch])
+                for ticket in batch:
+                    ticket.complete()
+        finally:
+            self._shut()
+            self._finished.set()
+            self.on_end()
+
+    def _offer(self, results: list[Result]) -> None:
+        for result in results:
+            self.age.add(result.frame.age)
+        try:
+            self._write(results)
+        except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
+            self.failed += len(results)
+            self._report(error)
+        else:
+            self.written += len(results)
+
+    def _shut(self) -> None:
+        try:
+            self._close()
+        except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
+            self.failed += 1
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        self.error = error
+        self._reporter.error(
+            EventType.DISPATCHING_ERROR,
+            "inference_pipeline",
+            error,
+            "inference_results_dispatching",
+            sink=self.name,
+        )
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close(self, *, discard: bool = False) -> None:
+        """No more results; what waits is written first, or dropped and counted on ``discard``."""
+        self._inbox.close(discard=discard)
+
+    def join(self, until: float | None = None) -> bool:
+        """Wait until the sink is closed, at most until ``until``: whether it is."""
+        ended = self._finished.wait(None if until is None else max(0.0, until - time.monotonic()))
+        if ended and self._thread is not None:
+            self._thread.join()
+        return ended
+
+    @property
+    def finished(self) -> bool:
+        """The sink is closed."""
+        return self._finished.is_set()
+
+    def stats(self) -> dict[str, Any]:
+        """What became of the results offered to this sink."""
+        return {
+            "sink": self.name,
+            "written": self.written,
+            "failed": self.failed,
+            "error": None if self.error is None else str(self.error),
+            "dropped": {cause.value: n for cause, n in self.dropped.items()},
+            "age_p50": self.age.quantile(0.5),
+            "age_p95": self.age.quantile(0.95),
+            "age_p99": self.age.quantile(0.99),
+        }
+
+
+def one_by_one(function: Callable[[Any, Any], None]) -> Write:
+    """Call ``function(prediction, frame)`` per frame, with plain dicts."""
+
+    def write(results: Sequence[Result]) -> None:
+        for result in results:
+            function(result.wire, result.frame)
+
+    return write
+
+
+def in_rounds(function: Callable[[Any, Any], None], count: int) -> Write:
+    """Call ``function(predictions, frames)`` per round: lists aligned to the ``count`` sources,
+    ``None`` where one has nothing in this round."""
+
+    def write(results: Sequence[Result]) -> None:
+        predictions: list[Any] = [None] * count
+        frames: list[VideoFrame | None] = [None] * count
+        for result in results:
+            number = result.frame.source_id or 0
+            predictions[number], frames[number] = result.wire, result.frame
+        function(predictions, frames)
+
+    return write

@@ -1,0 +1,1 @@
+"""Pixels only: drawing and layout with OpenCV and NumPy, shared by stages and sinks."""

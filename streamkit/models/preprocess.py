@@ -1,0 +1,175 @@
+"""From a picture to a model's input: crop, contrast, grayscale, resize; and where it then lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streamkit.errors import InferenceError
+from streamkit.frame import Image
+from streamkit.models.base import Tensor
+from streamkit.models.geometry import Geometry
+from streamkit.models.pixels import CONTRAST, ContrastType, grayscale, mirrored, resized
+
+ResizeFormat: TypeAlias = Literal[
+    "Stretch to",
+    "Fit (black edges) in",
+    "Fit (white edges) in",
+    "Fit (grey edges) in",
+    "Fit (reflect edges) in",
+    "Fit within",
+    "Fill (with center crop) in",
+]
+"""The names of ``PREPROCESSING.resize.format`` in ``environment.json``."""
+
+LETTERBOX: Final[ResizeFormat] = "Fit (grey edges) in"
+"""Grey 114, what Ultralytics exports were trained with."""
+
+Percent: TypeAlias = tuple[float, float, float, float]
+
+_EDGES: Final[Mapping[ResizeFormat, int | None]] = {
+    "Fit (black edges) in": 0,
+    "Fit (white edges) in": 255,
+    "Fit (grey edges) in": 114,
+    "Fit (reflect edges) in": None,
+    "Fit within": 0,
+}
+"""Grey level around the picture, ``None``: its mirror image.
+
+``Fit within`` keeps the shape and adds nothing; a graph that wants one size leaves no choice but to
+fill up, which is done in black and evenly, as the neighbour does.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Steps a model asks for and the user does not want (``DISABLE_PREPROC_...``)."""
+
+    auto_orient: bool = False
+    static_crop: bool = False
+    contrast: bool = False
+    grayscale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one model wants done to a picture, in this order: crop, contrast, grayscale, resize.
+
+    ``auto_orient`` (EXIF) is for whoever decodes files; a video frame has no such tag.
+    """
+
+    size: tuple[int, int]
+    """(width, height) of the model's input."""
+    resize: ResizeFormat = "Stretch to"
+    crop: Percent | None = None
+    """left, top, right, bottom in percent of the picture."""
+    contrast: ContrastType | None = None
+    grayscale: bool = False
+    auto_orient: bool = True
+
+    def write(self, picture: Any, planes: Tensor) -> Geometry:
+        """Fill ``planes`` (3 x H x W ``float32``, RGB, 0..1) with ``picture``; where it then lies.
+
+        ``picture``: H x W (x 1, 3 or 4) ``uint8``, BGR. ``InferenceError`` for anything else.
+        """
+        image = as_bgr(picture)
+        height, width = image.shape[:2]
+        left, top, right, bottom = self._visible(width, height)
+        image = image[top:bottom, left:right]
+        if self.contrast is not None:
+            image = CONTRAST[self.contrast](np.ascontiguousarray(image))
+        if self.grayscale:
+            image = grayscale(image)
+        if self.resize == "Stretch to":
+            write_planes(resized(image, self.size), planes)
+            region, placed = (left, top, right, bottom), (0, 0, *self.size)
+            return Geometry((width, height), region, placed)
+        fitted = _fill if self.resize == "Fill (with center crop) in" else self._fit
+        inner = fitted(image, planes)
+        x1, y1, x2, y2 = inner.region
+        return Geometry((width, height), (x1 + left, y1 + top, x2 + left, y2 + top), inner.placed)
+
+    def _visible(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The static crop in whole pixels, at least one of them."""
+        if self.crop is None:
+            return 0, 0, width, height
+        x1, y1, x2, y2 = self.crop
+        left, top = int(x1 / 100 * width), int(y1 / 100 * height)
+        return left, top, max(left + 1, int(x2 / 100 * width)), max(top + 1, int(y2 / 100 * height))
+
+    def _fit(self, image: Image, planes: Tensor) -> Geometry:
+        """The whole picture in its own shape, in the middle of the input."""
+        (width, height), (outer_w, outer_h) = (image.shape[1], image.shape[0]), self.size
+        scale = min(outer_w / width, outer_h / height)
+        inner_w, inner_h = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = (outer_w - inner_w) // 2, (outer_h - inner_h) // 2
+        small = resized(image, (inner_w, inner_h))
+        edge = _EDGES[self.resize]
+        if edge is None:
+            _write_mirrored(small, planes, left, top)
+        else:
+            _write_edges(planes, edge / np.float32(255), left, top, inner_w, inner_h)
+            write_planes(small, planes[:, top : top + inner_h, left : left + inner_w])
+        placed = (left, top, left + inner_w, top + inner_h)
+        return Geometry((width, height), (0, 0, width, height), placed)
+
+
+def as_bgr(picture: Any) -> Image:
+    """A picture with three channels; gray is repeated, alpha is left out."""
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise InferenceError(_complaint(picture))
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    channels = picture.shape[2] if picture.ndim == 3 else 0
+    if channels not in (1, 3, 4):
+        raise InferenceError(_complaint(picture))
+    return np.repeat(picture, 3, axis=2) if channels == 1 else picture[..., :3]
+
+
+def _complaint(picture: Any) -> str:
+    found = type(picture).__name__
+    if isinstance(picture, np.ndarray):
+        found = f"{picture.dtype} of shape {picture.shape}"
+    return f"a picture must be uint8 of height x width x 3 (BGR), not {found}"
+
+
+def _fill(image: Image, planes: Tensor) -> Geometry:
+    """The input full of picture: its middle in its own shape, the rest cut off."""
+    (width, height), (outer_h, outer_w) = (image.shape[1], image.shape[0]), planes.shape[1:]
+    scale = max(outer_w / width, outer_h / height)
+    inner_w, inner_h = max(outer_w, round(width * scale)), max(outer_h, round(height * scale))
+    left, top = (inner_w - outer_w) // 2, (inner_h - outer_h) // 2
+    large = resized(image, (inner_w, inner_h))
+    write_planes(large[top : top + outer_h, left : left + outer_w], planes)
+    across, down = width / inner_w, height / inner_h
+    region = left * across, top * down, (left + outer_w) * across, (top + outer_h) * down
+    return Geometry((width, height), region, (0, 0, outer_w, outer_h))
+
+
+def write_planes(image: npt.NDArray[np.uint8], planes: Tensor) -> None:
+    """H x W x 3 BGR ``uint8`` into 3 x H x W RGB ``float32`` / 255, in one pass over each channel.
+
+    640 x 640: 0.7 ms, against 6.3 ms for ``cv2.dnn.blobFromImage`` and 7.3 ms for the usual chain
+    of flip, transpose, copy, ``astype`` and division; the values are those of the chain, exactly.
+    """
+    for channel, plane in zip(reversed(cv2.split(image)), planes, strict=True):
+        np.divide(channel, np.float32(255), out=plane)
+
+
+def _write_mirrored(image: npt.NDArray[np.uint8], planes: Tensor, left: int, top: int) -> None:
+    height, width = image.shape[:2]
+    bottom, right = planes.shape[1] - top - height, planes.shape[2] - left - width
+    write_planes(mirrored(image, (top, bottom, left, right)), planes)
+
+
+def _write_edges(
+    planes: Tensor, value: np.float32, left: int, top: int, width: int, height: int
+) -> None:
+    planes[:, :top] = planes[:, top + height :] = value
+    middle = planes[:, top : top + height]
+    middle[:, :, :left] = middle[:, :, left + width :] = value

@@ -1,0 +1,155 @@
+"""One loaded model in use by many: a scheduler where frames meet, and the threads that serve it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from streamkit.errors import InferenceError, StreamkitError
+from streamkit.frame import Image, VideoFrame
+from streamkit.meters import Histogram
+from streamkit.models.base import InferenceOptions, Model
+from streamkit.predictions import Prediction
+from streamkit.scheduler import FINITE, Lane, LanePolicy, OnDrop, Scheduler, Ticket
+
+log = logging.getLogger(__name__)
+
+Tickets = Sequence[Ticket[VideoFrame]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds per frame in each step; ``run`` of a batch is shared evenly by its frames."""
+
+    prepare: Histogram = field(default_factory=Histogram)
+    run: Histogram = field(default_factory=Histogram)
+    finish: Histogram = field(default_factory=Histogram)
+
+
+class SharedModel:
+    """A model, and while somebody uses it, its scheduler and worker threads.
+
+    A ``Lease`` calls ``start`` and ``stop``; lanes may be opened in between.
+    """
+
+    def __init__(self, model: Model, workers: int = 2) -> None:
+        self.model = model
+        self.timings = Timings()
+        self._workers = workers
+        self._users = 0
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._scheduler: Scheduler[VideoFrame] = Scheduler(model.max_batch)
+
+    @property
+    def users(self) -> int:
+        """How many hold it."""
+        return self._users
+
+    def start(self) -> None:
+        """One more user; the first makes the threads start."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._scheduler = Scheduler(self.model.max_batch)
+                self._threads = [self._thread(number) for number in range(self._workers)]
+                for thread in self._threads:
+                    thread.start()
+
+    def stop(self, until: float | None = None) -> None:
+        """One user less; the last one waits for the runs under way, and all threads end.
+
+        A run that lasts longer than ``until`` (``time.monotonic()``) is left behind, and told of.
+        """
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._scheduler.close(discard=True)
+                self._join(until)
+                self._threads = []
+
+    def _join(self, until: float | None) -> None:
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        left = sum(thread.is_alive() for thread in self._threads)
+        if left:
+            log.warning("%s: %d runs left behind", self.model.model_id, left)
+
+    def open(
+        self,
+        *,
+        on_drop: OnDrop[VideoFrame],
+        on_take: Callable[[VideoFrame], None] | None = None,
+        options: InferenceOptions | None = None,
+        policy: LanePolicy = FINITE,
+    ) -> Lane[VideoFrame]:
+        """A stream's way through the model, between ``start`` and ``stop``.
+
+        Its window lets one stream alone keep every worker busy while it uses one result and the
+        next one waits.
+        """
+        return self._scheduler.open(
+            policy,
+            on_drop=on_drop,
+            on_take=on_take,
+            window=self._workers + 2,
+            options=options or InferenceOptions(),
+        )
+
+    def infer(
+        self, pictures: Sequence[VideoFrame | Image], options: Sequence[InferenceOptions]
+    ) -> list[Prediction]:
+        """At most ``max_batch`` pictures, here and now, each with its own options; timed."""
+        began = time.perf_counter()
+        tensor, geometries = self.model.prepare(pictures)
+        prepared = time.perf_counter()
+        outputs = self.model.run(tensor)
+        ran = time.perf_counter()
+        predictions = [
+            self.model.finish(outputs, index, geometry, wanted)
+            for index, (geometry, wanted) in enumerate(zip(geometries, options, strict=True))
+        ]
+        self._measure(len(pictures), began, prepared, ran)
+        return predictions
+
+    def _measure(self, count: int, began: float, prepared: float, ran: float) -> None:
+        finished = time.perf_counter()
+        for _ in range(count):
+            self.timings.prepare.add((prepared - began) / count)
+            self.timings.run.add((ran - prepared) / count)
+            self.timings.finish.add((finished - ran) / count)
+
+    def _thread(self, number: int) -> threading.Thread:
+        name = f"streamkit model {self.model.model_id} {number}"
+        return threading.Thread(target=self._work, args=(self._scheduler,), name=name, daemon=True)
+
+    def _work(self, scheduler: Scheduler[VideoFrame]) -> None:
+        for batch in scheduler:
+            self._serve(batch)
+
+    def _serve(self, batch: Tickets) -> None:
+        """Complete or fail every ticket. A batch that fails is tried again one by one, so that a
+        stream whose pictures the model cannot take does not end its neighbours."""
+        try:
+            frames = [ticket.item for ticket in batch]
+            predictions = self.infer(frames, [ticket.lane.options for ticket in batch])
+        except Exception as error:  # noqa: BLE001 - a thread begins here
+            if len(batch) > 1:
+                for ticket in batch:
+                    self._serve([ticket])
+            else:
+                self._fail(batch[0], error)
+        else:
+            for ticket, prediction in zip(batch, predictions, strict=True):
+                ticket.complete(prediction)
+
+    def _fail(self, ticket: Ticket[VideoFrame], error: Exception) -> None:
+        log.debug("%s failed on %r", self.model.model_id, ticket.item, exc_info=error)
+        if not isinstance(error, StreamkitError):
+            ours = InferenceError(f"{self.model.model_id}: {type(error).__name__}: {error}")
+            ours.__cause__ = error
+            error = ours
+        ticket.fail(error)

@@ -1,0 +1,161 @@
+"""A pipeline's options, from the arguments of its factories; checked before anything starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from streamkit.buffering import (
+    BufferConsumptionStrategy,
+    BufferFillingStrategy,
+    Buffering,
+    VideoProcessingMode,
+    choice,
+)
+from streamkit.errors import ConfigError
+from streamkit.models.base import InferenceOptions
+from streamkit.predictions import Result
+from streamkit.reader import ReadOptions
+from streamkit.settings import Settings
+from streamkit.sinks.base import Sink
+from streamkit.sources import open_source
+from streamkit.sources.base import Source
+from streamkit.sources.properties import options_from_properties
+from streamkit.stream import Stage
+from streamkit.watchdog import PipelineWatchDog
+
+log = logging.getLogger(__name__)
+
+OnPrediction: TypeAlias = Callable[[Any, Any], None]
+Properties: TypeAlias = Mapping[str, float | int | str] | Sequence[Mapping[str, Any] | None]
+_ROUND_WAIT = 0.1
+"""Seconds a round of several live sources waits for its last member, unless told otherwise."""
+
+
+class SinkMode(Enum):
+    """How ``on_prediction`` is called: per frame, or with lists aligned to the sources."""
+
+    ADAPTIVE = "adaptive"
+    BATCH = "batch"
+    SEQUENTIAL = "sequential"
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """Everything about a pipeline that is neither its sources nor its model."""
+
+    on_prediction: OnPrediction | None = None
+    on_result: Callable[[Result], None] | None = None
+    sinks: Sequence[Sink | Callable[[], Sink]] = ()
+    """Sinks, or functions that make one for each run."""
+    stages: Sequence[Callable[[], Stage]] = ()
+    """Functions that make a stage for each stream."""
+    on_start: Callable[[], None] | None = None
+    on_end: Callable[[], None] | None = None
+    watchdog: PipelineWatchDog | None = None
+    read: ReadOptions = field(default_factory=ReadOptions)
+    buffering: Buffering = field(default_factory=Buffering)
+    sink_mode: SinkMode = SinkMode.ADAPTIVE
+    round_wait: float = _ROUND_WAIT
+    queue_size: int = 512
+
+
+def note_active_learning(enabled: bool | None) -> None:
+    if enabled:
+        log.warning("active_learning_enabled: streamkit does not collect pictures; ignored")
+
+
+def openers(reference: Any, properties: Properties | None) -> list[Callable[[], Source]]:
+    """One function per source that opens it. Raises ``ConfigError`` for none at all."""
+    references = list(reference) if isinstance(reference, list) else [reference]
+    if not references:
+        raise ConfigError("video_reference=[]: name at least one source")
+    if properties is None or isinstance(properties, Mapping):
+        each: list[Mapping[str, Any] | None] = [properties] * len(references)
+    else:
+        each = list(properties)
+    if len(each) != len(references):
+        raise ConfigError(
+            f"video_source_properties has {len(each)} entries for {len(references)} sources"
+        )
+    return [_opener(one, options) for one, options in zip(references, each, strict=True)]
+
+
+@dataclass(frozen=True)
+class SourceReference:
+    """A reference together with options of the adapter it leads to."""
+
+    reference: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _opener(reference: Any, properties: Mapping[str, Any] | None) -> Callable[[], Source]:
+    options = options_from_properties(properties or {})
+    if isinstance(reference, SourceReference):
+        reference, options = reference.reference, {**options, **reference.options}
+    return lambda: open_source(reference, **options)
+
+
+def inference_options(settings: Settings, **given: Any) -> InferenceOptions:
+    defaults = {
+        name: getattr(settings, name) for name in given if name in type(settings).model_fields
+    }
+    return InferenceOptions(**defaults | {k: v for k, v in given.items() if v is not None})
+
+
+def options_from(given: Mapping[str, Any], settings: Settings) -> PipelineOptions:
+    """The arguments of a factory as options; ``None`` means the setting."""
+    timeout = given["batch_collection_timeout"]
+    return PipelineOptions(
+        on_prediction=given["on_prediction"],
+        on_result=given["on_result"],
+        sinks=given["sinks"],
+        stages=given["stages"],
+        on_start=given.get("on_pipeline_start"),
+        on_end=given.get("on_pipeline_end"),
+        watchdog=given["watchdog"],
+        read=_read_options(given, settings),
+        buffering=_buffering(given, settings),
+        sink_mode=_sink_mode(given["sink_mode"]),
+        round_wait=_ROUND_WAIT if timeout is None else timeout,
+        queue_size=int(given["predictions_queue_size"] or settings.predictions_queue_size),
+    )
+
+
+def _read_options(given: Mapping[str, Any], settings: Settings) -> ReadOptions:
+    fps = given["max_fps"]
+    if fps is not None and not fps > 0:
+        raise ConfigError(f"max_fps={fps!r}: give a number of frames per second above 0")
+    return ReadOptions(
+        max_fps=fps,
+        thin_files=settings.drop_file_frames,
+        retry_first=not given["require_sources"],
+        restart_delay=settings.restart_delay,
+        restart_delay_max=settings.restart_delay_max,
+    )
+
+
+def _buffering(given: Mapping[str, Any], settings: Settings) -> Buffering:
+    size = given["decoding_buffer_size"]
+    filling = given["source_buffer_filling_strategy"]
+    consumption = given["source_buffer_consumption_strategy"]
+    mode = choice(VideoProcessingMode, given["video_processing_mode"], "video_processing_mode")
+    return Buffering(
+        choice(BufferFillingStrategy, filling, "source_buffer_filling_strategy"),
+        choice(BufferConsumptionStrategy, consumption, "source_buffer_consumption_strategy"),
+        mode or VideoProcessingMode.AUTO,
+        settings.buffer_size if size is None else size,
+        given["max_staleness"],
+    )
+
+
+def _sink_mode(value: SinkMode | str) -> SinkMode:
+    if isinstance(value, SinkMode):
+        return value
+    for mode in SinkMode:
+        if mode.value == str(value).lower():
+            return mode
+    raise ConfigError(f"sink_mode={value!r}: choose one of {[mode.value for mode in SinkMode]}")

@@ -1,0 +1,337 @@
+"""The pipeline: sources, through one shared model and each stream's stages, into sinks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from streamkit.buffering import (
+    BufferConsumptionStrategy,
+    BufferFillingStrategy,
+    VideoProcessingMode,
+)
+from streamkit.delivery import Delivery, in_rounds, one_by_one
+from streamkit.engine import Engine, FunctionEngine, ModelEngine, OnVideoFrame
+from streamkit.errors import ConfigError, StreamOperationNotAllowedError
+from streamkit.events import Reporter, StatusHandler
+from streamkit.models.base import MaskDecodeMode
+from streamkit.options import (
+    OnPrediction,
+    PipelineOptions,
+    Properties,
+    SinkMode,
+    inference_options,
+    note_active_learning,
+    openers,
+    options_from,
+)
+from streamkit.predictions import Result
+from streamkit.run import Parts, Run
+from streamkit.settings import Settings
+from streamkit.sinks.base import Sink
+from streamkit.sources.base import Source
+from streamkit.state import StreamState
+from streamkit.stream import Stage, Stream
+from streamkit.watchdog import NullPipelineWatchdog, PipelineWatchDog
+
+if TYPE_CHECKING:
+    from streamkit.models.manager import ModelManager
+
+_TERMINATE = 1.9
+"""Seconds ``terminate`` waits for the run to end."""
+
+
+class InferencePipeline:
+    """Point it at cameras and a model. Made by ``init`` or ``init_with_custom_logic``.
+
+    ``start`` and ``join`` as in the neighbour; or ``with InferencePipeline.init(...) as pipeline:``
+    which starts it and, at the end of the block, stops it. May be started again after its end;
+    frame ids then go on.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sources: Sequence[Callable[[], Source]],
+        options: PipelineOptions,
+        reporter: Reporter,
+    ) -> None:
+        self._engine, self._options, self._reporter = engine, options, reporter
+        self._watchdog = options.watchdog or NullPipelineWatchdog()
+        if options.watchdog is not None:
+            reporter.add([options.watchdog.on_status_update])
+        self._streams = [
+            Stream(number, opener, reporter, options.read, options.buffering)
+            for number, opener in enumerate(sources)
+        ]
+        self._watchdog.register_video_sources(self._streams)
+        self._lock = threading.Lock()
+        self._deliveries: list[Delivery] = []
+        self._run: Run | None = None
+
+    # -- making one --------------------------------------------------------------------------
+
+    @classmethod
+    def init(  # noqa: PLR0913 - the neighbour's signature, order and defaults; ours after the star
+        cls,
+        video_reference: Any,
+        model_id: Any,
+        on_prediction: OnPrediction | None = None,
+        api_key: str | None = None,
+        max_fps: float | None = None,
+        watchdog: PipelineWatchDog | None = None,
+        status_update_handlers: list[StatusHandler] | None = None,
+        source_buffer_filling_strategy: BufferFillingStrategy | str | None = None,
+        source_buffer_consumption_strategy: BufferConsumptionStrategy | str | None = None,
+        class_agnostic_nms: bool | None = None,
+        confidence: float | None = None,
+        iou_threshold: float | None = None,
+        max_candidates: int | None = None,
+        max_detections: int | None = None,
+        mask_decode_mode: MaskDecodeMode | None = "accurate",
+        tradeoff_factor: float | None = 0.0,
+        active_learning_enabled: bool | None = None,
+        video_source_properties: Properties | None = None,
+        active_learning_target_dataset: str | None = None,
+        batch_collection_timeout: float | None = None,
+        video_processing_mode: VideoProcessingMode | str | None = None,
+        max_staleness: float | None = None,
+        sink_mode: SinkMode | str = SinkMode.ADAPTIVE,
+        predictions_queue_size: int | None = None,
+        decoding_buffer_size: int | None = None,
+        exec_session_id: str | None = None,
+        *,
+        on_result: Callable[[Result], None] | None = None,
+        sinks: Sequence[Sink | Callable[[], Sink]] = (),
+        stages: Sequence[Callable[[], Stage]] = (),
+        require_sources: bool = False,
+        manager: ModelManager | None = None,
+    ) -> Self:
+        """Run a model over sources.
+
+        ``video_reference``: a path, URL, camera index, callable, iterable or ``Source``, or a list
+        of those. ``model_id``: ``dataset/version``, an alias, a folder of artifacts or an
+        ``.onnx`` file; it is loaded before this returns, and shared with whoever else uses it.
+        ``on_prediction(predictions, frame)`` gets plain dicts, ``on_result(result)`` columns;
+        ``sinks`` and ``stages`` as in a pipeline document. ``max_fps`` is per source.
+        ``require_sources``: ``start`` raises when a source cannot be opened, instead of trying on.
+
+        Raises ``ConfigError``, ``ModelNotFoundError``, ``ModelArtefactError``.
+        """
+        from streamkit.models.manager import default_manager
+
+        settings = Settings.load()
+        reporter = Reporter(list(status_update_handlers or []))
+        note_active_learning(active_learning_enabled)
+        inference = inference_options(
+            settings,
+            class_agnostic_nms=class_agnostic_nms,
+            confidence=confidence,
+            iou_threshold=iou_threshold,
+            max_candidates=max_candidates,
+            max_detections=max_detections,
+            mask_decode_mode=mask_decode_mode,
+            tradeoff_factor=tradeoff_factor,
+        )
+        options = options_from(locals(), settings)
+        key = api_key or settings.api_key
+        engine = ModelEngine(model_id, key, inference, reporter, manager or default_manager())
+        sources = openers(video_reference, video_source_properties)
+        engine.load()
+        return cls(engine, sources, options, reporter)
+
+    @classmethod
+    def init_with_custom_logic(  # noqa: PLR0913 - the neighbour's signature; ours after the star
+        cls,
+        video_reference: Any,
+        on_video_frame: OnVideoFrame,
+        on_prediction: OnPrediction | None = None,
+        on_pipeline_start: Callable[[], None] | None = None,
+        on_pipeline_end: Callable[[], None] | None = None,
+        max_fps: float | None = None,
+        watchdog: PipelineWatchDog | None = None,
+        status_update_handlers: list[StatusHandler] | None = None,
+        source_buffer_filling_strategy: BufferFillingStrategy | str | None = None,
+        source_buffer_consumption_strategy: BufferConsumptionStrategy | str | None = None,
+        video_source_properties: Properties | None = None,
+        batch_collection_timeout: float | None = None,
+        video_processing_mode: VideoProcessingMode | str | None = None,
+        max_staleness: float | None = None,
+        sink_mode: SinkMode | str = SinkMode.ADAPTIVE,
+        predictions_queue_size: int | None = None,
+        decoding_buffer_size: int | None = None,
+        exec_session_id: str | None = None,
+        allow_tensor_frames: bool = False,
+        *,
+        on_result: Callable[[Result], None] | None = None,
+        sinks: Sequence[Sink | Callable[[], Sink]] = (),
+        stages: Sequence[Callable[[], Stage]] = (),
+        require_sources: bool = False,
+    ) -> Self:
+        """Run a function over sources.
+
+        ``on_video_frame`` gets a list with one frame of one or more sources and returns one
+        prediction (anything) for each. It runs on one thread. The rest as in ``init``.
+        """
+        options = options_from(locals(), Settings.load())
+        sources = openers(video_reference, video_source_properties)
+        engine = FunctionEngine(on_video_frame, len(sources), options.round_wait)
+        return cls(engine, sources, options, Reporter(list(status_update_handlers or [])))
+
+    # -- the life of a run -------------------------------------------------------------------
+
+    def start(self, use_main_thread: bool = True) -> None:
+        """Begin. With ``use_main_thread``, ``on_prediction`` is called from this thread, and this
+        returns when the run has ended; otherwise at once. What ended the run is raised by ``join``.
+
+        Raises ``StreamOperationNotAllowedError`` while running, and what a source failed with
+        where the pipeline was made with ``require_sources``.
+        """
+        with self._lock:
+            if self._run is not None and not self._run.done.is_set():
+                raise StreamOperationNotAllowedError("the pipeline is already running")
+            self._deliveries, main = self._make_deliveries()
+            self._run = run = Run(self._parts())
+            in_caller = main if use_main_thread else None
+            run.start(in_caller=in_caller)
+        try:
+            self._begun(run)
+            if in_caller is not None:
+                in_caller.run()
+            if use_main_thread:
+                run.done.wait()
+        except BaseException:
+            self.terminate()
+            raise
+
+    def _begun(self, run: Run) -> None:
+        if self._options.on_start is not None:
+            self._options.on_start()
+        if not self._options.read.retry_first and (error := run.connected()) is not None:
+            raise error
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end; raises what ended the run (nothing after ``terminate``).
+
+        Ctrl-C stops the run first. ``TimeoutError`` when ``timeout`` seconds were not enough.
+        """
+        run = self._run
+        if run is None:
+            return
+        try:
+            if not run.done.wait(timeout):
+                raise TimeoutError(f"the pipeline is still running after {timeout} s")
+        except KeyboardInterrupt:
+            self.terminate()
+            raise
+        if run.error is not None:
+            raise run.error
+
+    def terminate(self) -> None:
+        """Stop, within two seconds, whatever the sources, the model and the sinks are doing.
+
+        Frames on their way are dropped and counted; results that wait for sinks are written while
+        time allows. May be called in any state, any number of times, from any thread.
+        """
+        run = self._run
+        if run is None:
+            return
+        run.stop()
+        if threading.get_ident() not in {d.thread_id for d in self._deliveries}:
+            run.done.wait(_TERMINATE)
+
+    def __enter__(self) -> Self:
+        if self._run is None or self._run.done.is_set():
+            self.start(use_main_thread=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+
+    # -- one stream --------------------------------------------------------------------------
+
+    def pause_stream(self, source_id: int | None = None) -> None:
+        """Stop reading this source (or all); a live one is let go until it is resumed."""
+        self._switch(source_id, StreamState.PAUSED)
+
+    def mute_stream(self, source_id: int | None = None) -> None:
+        """Keep reading this source (or all) and drop every frame, counted."""
+        self._switch(source_id, StreamState.MUTED)
+
+    def resume_stream(self, source_id: int | None = None) -> None:
+        """Go on after ``pause_stream`` or ``mute_stream``."""
+        self._switch(source_id, StreamState.RUNNING)
+
+    def _switch(self, source_id: int | None, wanted: StreamState) -> None:
+        chosen = [s for s in self._streams if source_id in (None, s.source_id)]
+        if not chosen:
+            known = ", ".join(str(s.source_id) for s in self._streams)
+            raise ConfigError(f"source_id={source_id!r}: choose one of {known}")
+        running = [s for s in chosen if not s.machine.over]
+        for stream in running if source_id is None else chosen:
+            stream.switch(wanted)
+
+    # -- what is going on --------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Accounts and ages of streams and sinks, and the model's times; plain and JSON-ready."""
+        return {
+            "streams": [stream.stats() for stream in self._streams],
+            "sinks": [delivery.stats() for delivery in self._deliveries],
+            "model": self._engine.stats(),
+        }
+
+    @property
+    def running(self) -> bool:
+        """Started, and not yet at its end."""
+        return self._run is not None and not self._run.done.is_set()
+
+    # -- assembly ----------------------------------------------------------------------------
+
+    def _parts(self) -> Parts:
+        options = self._options
+        return Parts(
+            engine=self._engine,
+            streams=self._streams,
+            deliveries=self._deliveries,
+            stages=lambda: [make() for make in options.stages],
+            reporter=self._reporter,
+            watchdog=self._watchdog,
+            on_end=options.on_end,
+        )
+
+    def _make_deliveries(self) -> tuple[list[Delivery], Delivery | None]:
+        """One for each sink, and the one that belongs on the thread that starts the run."""
+        options = self._options
+        made = [sink if isinstance(sink, Sink) else sink() for sink in options.sinks]
+        deliveries = [
+            Delivery.to(sink, f"{type(sink).__name__} {number}", self._reporter)
+            for number, sink in enumerate(made)
+        ]
+        if options.on_result is not None:
+            deliveries.insert(0, self._result_delivery(options.on_result))
+        if options.on_prediction is not None:
+            deliveries.insert(0, self._callback(options.on_prediction))
+        return deliveries, next((d for d in deliveries if d.main_thread), None)
+
+    def _result_delivery(self, on_result: Callable[[Result], None]) -> Delivery:
+        return Delivery(
+            "on_result", lambda batch: on_result(batch[0]), lambda: None, self._reporter
+        )
+
+    def _callback(self, function: OnPrediction) -> Delivery:
+        count, mode = len(self._streams), self._options.sink_mode
+        rounds = mode is SinkMode.BATCH or (mode is SinkMode.ADAPTIVE and count > 1)
+        every = self._options.buffering.mode is VideoProcessingMode.EVERY_FRAME
+        delivery = Delivery(
+            "on_prediction",
+            in_rounds(function, count) if rounds else one_by_one(function),
+            lambda: None,
+            self._reporter,
+            capacity=self._options.queue_size if every else 1,
+            round_of=count if rounds else 0,
+            max_wait=self._options.round_wait,
+        )
+        delivery.main_thread = True
+        return delivery

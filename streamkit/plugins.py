@@ -1,0 +1,73 @@
+"""Finding an adapter by name: a table of ``"module:Class"`` strings, and options that explain themselves."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streamkit.errors import ConfigError
+
+
+def load(table: Mapping[str, str], name: str) -> Callable[..., Any]:
+    """The class behind ``name``: a line of ``table``, or the ``"module:Class"`` of a stranger.
+
+    Raises ``ConfigError`` for a name nobody knows (it lists those known) and for a class whose
+    module, or an optional package it needs, is not installed.
+    """
+    place = table.get(name, name)
+    module_name, separator, attribute = place.partition(":")
+    if not separator or not all(part.isidentifier() for part in module_name.split(".")):
+        known = ", ".join(sorted(table))
+        raise ConfigError(f"unknown name {name!r}; known: {known}, or 'my_module:MyClass'")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise ConfigError(f"{name!r} cannot be used: {_missing(error)}") from error
+    except AttributeError as error:
+        raise ConfigError(f"module {module_name!r} has no {attribute!r}") from error
+    if not callable(found):
+        raise ConfigError(f"{place!r} is not a class")
+    return found  # type: ignore[no-any-return]
+
+
+def build(table: Mapping[str, str], name: str, options: Mapping[str, Any], *args: Any) -> Any:
+    """Make what ``name`` stands for; ``args`` come first, ``options`` are its keywords.
+
+    Raises ``ConfigError`` as ``load`` does, and for options it does not take or lacks.
+    """
+    made_by = load(table, name)
+    check(made_by, name, options, *args)
+    return made_by(*args, **options)
+
+
+def check(made_by: Callable[..., Any], name: str, options: Mapping[str, Any], *args: Any) -> None:
+    """Raise ``ConfigError`` unless ``made_by(*args, **options)`` fits its signature."""
+    accepted = options_of(made_by)
+    unknown = sorted(set(options) - set(accepted))
+    parameters = inspect.signature(made_by).parameters.values()
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        wrong = ", ".join(repr(option) for option in unknown)
+        raise ConfigError(f"{name!r} takes no option {wrong}; it takes: {_listed(accepted)}")
+    try:
+        inspect.signature(made_by).bind(*args, **options)
+    except TypeError as error:
+        raise ConfigError(f"{name!r}: {error}; it takes: {_listed(accepted)}") from error
+
+
+def options_of(made_by: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the keywords a class or function takes, in order."""
+    parameters = inspect.signature(made_by).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(p.name for p in parameters if p.kind in named)
+
+
+def _listed(accepted: tuple[str, ...]) -> str:
+    return ", ".join(accepted) or "no options"
+
+
+def _missing(error: ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"the package {error.name.partition('.')[0]!r} is not installed"
+    return str(error)

@@ -1,0 +1,180 @@
+"""From a source into a lane: numbering, counting, thinning; connecting again after a loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from streamkit.clock import Backoff, Pacer, Thinner
+from streamkit.errors import SourceError, StreamErrorCode
+from streamkit.events import DropCause, EventType, Reporter
+from streamkit.frame import Clock, VideoFrame
+from streamkit.meters import Rate, Tally
+from streamkit.scheduler import Lane
+from streamkit.sources.base import Capture, Source
+from streamkit.state import CONTEXT, StateMachine, StreamState
+
+_CONSUMER = "video_source.video_consumer"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How one stream is read."""
+
+    max_fps: float | None = None
+    """A live stream is thinned to this rate; a finite one is slowed down to it."""
+    thin_files: bool = False
+    """Thin finite streams too, by their own times."""
+    retry_first: bool = True
+    """Keep trying when the very first connection fails."""
+    restart_delay: float = 1.0
+    restart_delay_max: float = 30.0
+
+
+@dataclass(eq=False)
+class Reader:
+    """Reads one source; everything that is specific to one stream, and nothing of threads."""
+
+    machine: StateMachine
+    reporter: Reporter
+    options: ReadOptions
+    tally: Tally
+    on_rest: Callable[[bool], None]
+    """Told ``True`` while no frames can be expected, ``False`` when they come again."""
+
+    def feed(self, source: Source, lane: Lane[VideoFrame]) -> None:
+        """Everything ``source`` gives, into ``lane``. ``ClosedError`` when the lane is closed."""
+        admit = self._admission(source)
+        rate = Rate()
+        for capture in self._captures(source):
+            arrived = time.monotonic()
+            frame = self._frame(source, capture, arrived, rate.tick(arrived))
+            self.reporter.debug(EventType.FRAME_CAPTURED, CONTEXT, **identity(frame))
+            if self.machine.state is StreamState.MUTED:
+                self.drop(frame, DropCause.MUTED)
+            elif not admit(frame):
+                self.drop(frame, DropCause.RATE)
+            else:
+                self._offer(lane, frame)
+
+    def _offer(self, lane: Lane[VideoFrame], frame: VideoFrame) -> None:
+        try:
+            lane.put(frame)
+        except Exception:
+            self.drop(frame, DropCause.STOPPED)
+            raise
+
+    def drop(self, frame: VideoFrame, cause: DropCause) -> None:
+        """Account for a frame that will not be delivered; the lane calls this too."""
+        self.tally.drop(cause)
+        self.reporter.debug(
+            EventType.FRAME_DROPPED, _CONSUMER, cause=cause.value, **identity(frame)
+        )
+
+    def _frame(
+        self, source: Source, capture: Capture, arrived: float, measured: float
+    ) -> VideoFrame:
+        declared = source.properties.fps if source.properties else 0.0
+        return VideoFrame(
+            capture.picture,
+            self.tally.capture(),
+            capture.timestamp,
+            fps=declared or None,
+            measured_fps=measured if source.live else declared or None,
+            source_id=self.machine.source_id,
+            comes_from_video_file=not source.live,
+            clock=capture.clock,
+            captured_at=arrived,
+        )
+
+    def _admission(self, source: Source) -> Callable[[VideoFrame], bool]:
+        fps = self.options.max_fps
+        if fps is None:
+            return lambda _frame: True
+        if source.live or self.options.thin_files:
+            thinner = Thinner(fps)
+            return lambda frame: thinner.passes(_seconds(frame))
+        pacer = Pacer(fps)
+        return lambda _frame: pacer.wait(self.machine.stopped)
+
+    # -- connecting, losing, reconnecting ----------------------------------------------------
+
+    def _captures(self, source: Source) -> Iterator[Capture]:
+        """What the source gives, through losses and pauses, until it ends or is stopped."""
+        backoff = Backoff(self.options.restart_delay, self.options.restart_delay_max)
+        lost_at: float | None = None
+        while not self.machine.stopped.is_set():
+            try:
+                for capture in self._reading(source):
+                    if lost_at is not None:
+                        self._recovered(lost_at)
+                        backoff.reset()
+                        lost_at = None
+                    self.machine.running()
+                    yield capture
+                if not source.live:
+                    return
+            except SourceError as error:
+                if not self._may_retry(source, error):
+                    raise
+                self._lost(error, first=lost_at is None)
+                lost_at = lost_at or time.monotonic()
+                self.machine.stopped.wait(backoff.next())
+
+    def _reading(self, source: Source) -> Iterator[Capture]:
+        """One go at the source. A pause holds a finite one; a live one is let go, so that what
+        comes after the pause is new."""
+        with closing(source.read()) as captures:
+            for capture in captures:
+                if self.machine.state is StreamState.PAUSED:
+                    if source.live:
+                        captures.close()
+                    self.machine.await_resume()
+                    if source.live:
+                        return
+                if self.machine.stopped.is_set():
+                    return
+                yield capture
+
+    def _may_retry(self, source: Source, error: SourceError) -> bool:
+        if self.machine.stopped.is_set() or error.code is StreamErrorCode.INTERRUPTED:
+            return False
+        return source.live and (self.options.retry_first or self.machine.connected.is_set())
+
+    def _lost(self, error: SourceError, *, first: bool) -> None:
+        was_there = first and self.machine.connected.is_set()
+        self.reporter.warning(
+            EventType.CONNECTION_LOST if was_there else EventType.CONNECTION_ATTEMPT_FAILED,
+            CONTEXT,
+            source_id=self.machine.source_id,
+            code=str(error.code),
+            message=str(error),
+        )
+        self.machine.restarting()
+        self.on_rest(True)
+
+    def _recovered(self, lost_at: float) -> None:
+        self.tally.reconnects += self.machine.connected.is_set()
+        self.reporter.info(
+            EventType.CONNECTION_RECOVERED,
+            CONTEXT,
+            source_id=self.machine.source_id,
+            downtime=round(time.monotonic() - lost_at, 3),
+        )
+        self.on_rest(False)
+
+
+def identity(frame: VideoFrame) -> dict[str, object]:
+    """A frame as the payload of an update."""
+    return {
+        "frame_timestamp": frame.frame_timestamp,
+        "frame_id": frame.frame_id,
+        "source_id": frame.source_id,
+    }
+
+
+def _seconds(frame: VideoFrame) -> float:
+    """The time by which a frame is thinned: its own clock, or when it arrived."""
+    return frame.captured_at if frame.clock is Clock.ARRIVAL else frame.timestamp.timestamp()

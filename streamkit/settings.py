@@ -1,0 +1,161 @@
+"""Every environment variable streamkit reads, typed, in one place; nobody else reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import user_cache_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from streamkit.errors import ConfigError
+
+Names = Annotated[tuple[str, ...], NoDecode]
+"""A comma list, with or without brackets and quotes: ``[CPUExecutionProvider]``."""
+
+PROVIDERS = (
+    "CUDAExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "CoreMLExecutionProvider",
+    "CPUExecutionProvider",
+)
+
+
+def _cache() -> Path:
+    return user_cache_path("streamkit") / "models"
+
+
+class Settings(BaseSettings):
+    """Read from the environment; the neighbour's names where it has them, else ``STREAMKIT_``."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+
+    model_cache_dir: Path = Field(
+        default_factory=_cache,
+        validation_alias="MODEL_CACHE_DIR",
+        description="where model artifacts are kept: <dataset>/<version>/weights.onnx and so on",
+    )
+    api_base_url: str = Field(
+        "https://api.roboflow.com",
+        validation_alias="API_BASE_URL",
+        description="the weights API that model ids are resolved with",
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("ROBOFLOW_API_KEY", "API_KEY"),
+        description="the key for the weights API",
+    )
+    offline_mode: bool = Field(
+        False, validation_alias="OFFLINE_MODE", description="never touch the network for models"
+    )
+    max_active_models: int = Field(
+        8, validation_alias="MAX_ACTIVE_MODELS", ge=1, description="models kept loaded at a time"
+    )
+
+    onnxruntime_execution_providers: Names = Field(
+        PROVIDERS,
+        validation_alias="ONNXRUNTIME_EXECUTION_PROVIDERS",
+        description="ONNX Runtime providers in order of preference; absent ones are passed over",
+    )
+    required_onnx_providers: Names = Field(
+        (),
+        validation_alias="REQUIRED_ONNX_PROVIDERS",
+        description="ONNX Runtime providers without which nothing is loaded",
+    )
+    model_workers: int | None = Field(
+        None,
+        validation_alias="STREAMKIT_MODEL_WORKERS",
+        ge=1,
+        description="threads that run one model at the same time (default 2)",
+    )
+    model_threads: int | None = Field(
+        None,
+        validation_alias="STREAMKIT_MODEL_THREADS",
+        ge=1,
+        description="threads of one run (default: cores / 2)",
+    )
+
+    confidence: float = Field(
+        0.4, validation_alias="CONFIDENCE", ge=0, le=1, description="default of init(confidence=)"
+    )
+    iou_threshold: float = Field(
+        0.3, validation_alias="IOU_THRESHOLD", ge=0, le=1, description="default of iou_threshold="
+    )
+    class_agnostic_nms: bool = Field(
+        False, validation_alias="CLASS_AGNOSTIC_NMS", description="default of class_agnostic_nms="
+    )
+    max_candidates: int = Field(
+        3000, validation_alias="MAX_CANDIDATES", ge=1, description="default of max_candidates="
+    )
+    max_detections: int = Field(
+        300, validation_alias="MAX_DETECTIONS", ge=1, description="default of max_detections="
+    )
+
+    disable_preproc_auto_orient: bool = Field(
+        False, validation_alias="DISABLE_PREPROC_AUTO_ORIENT", description="ignore EXIF rotation"
+    )
+    disable_preproc_contrast: bool = Field(
+        False, validation_alias="DISABLE_PREPROC_CONTRAST", description="ignore a model's contrast"
+    )
+    disable_preproc_grayscale: bool = Field(
+        False,
+        validation_alias="DISABLE_PREPROC_GRAYSCALE",
+        description="ignore grayscale",
+    )
+    disable_preproc_static_crop: bool = Field(
+        False, validation_alias="DISABLE_PREPROC_STATIC_CROP", description="ignore a model's crop"
+    )
+
+    predictions_queue_size: int = Field(
+        512,
+        validation_alias="INFERENCE_PIPELINE_PREDICTIONS_QUEUE_SIZE",
+        ge=1,
+        description="the most results that may wait for on_prediction when every frame is wanted",
+    )
+    buffer_size: int = Field(
+        64,
+        validation_alias="VIDEO_SOURCE_BUFFER_SIZE",
+        ge=0,
+        description="the most frames of a source that may wait when a buffer strategy is chosen",
+    )
+    restart_delay: float = Field(
+        1.0,
+        validation_alias="INFERENCE_PIPELINE_RESTART_ATTEMPT_DELAY",
+        gt=0,
+        description="seconds before the first reconnection; doubles from there",
+    )
+    restart_delay_max: float = Field(
+        30.0,
+        validation_alias="STREAMKIT_RESTART_DELAY_MAX",
+        gt=0,
+        description="the longest wait between reconnections, in seconds",
+    )
+    drop_file_frames: bool = Field(
+        False,
+        validation_alias="ENABLE_FRAME_DROP_ON_VIDEO_FILE_RATE_LIMITING",
+        description="max_fps thins a file by its own times instead of slowing it down",
+    )
+
+    @field_validator("onnxruntime_execution_providers", "required_onnx_providers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        plain = value.translate({ord(c): None for c in "[]'\" "})
+        return tuple(name for name in plain.split(",") if name)
+
+    @classmethod
+    def load(cls, **given: Any) -> Settings:
+        """The environment, ``given`` on top. Raises ``ConfigError`` naming each bad variable."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise ConfigError("; ".join(lines)) from error
+
+
+def variable(name: str) -> str:
+    """The environment variable (the first, where there are two) that sets field ``name``."""
+    alias = Settings.model_fields[name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)

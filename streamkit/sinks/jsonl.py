@@ -1,0 +1,70 @@
+"""Writes one JSON record per frame to a file that can be followed while it grows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from streamkit.errors import SinkError
+from streamkit.predictions import Result
+from streamkit.sinks.base import Sink
+from streamkit.sinks.record import encode, record
+
+
+class JsonLinesSink(Sink):
+    """One line per frame, handed to the system whole: ``tail -f`` sees it at once.
+
+    A killed process loses at most the line it was writing; the next run starts a line of its own.
+    A full disk leaves no half line behind. Keys: ``source_id frame_id timestamp`` (ISO 8601, UTC)
+    ``clock image{width,height} prediction``.
+    """
+
+    capacity = 16
+
+    def __init__(self, path: str | Path, *, append: bool = True) -> None:
+        """Open ``path``, with the directories it needs; ``append=False`` starts it anew.
+
+        Raises ``SinkError`` where it cannot be written.
+        """
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = cast(BinaryIO, self.path.open("ab", buffering=0))
+            if not append:
+                self._file.truncate(0)
+            self._end_broken_line()
+        except OSError as error:
+            raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def write(self, result: Result) -> None:
+        if self._file.closed:
+            raise SinkError(f"{self.path} is closed")
+        line = encode(record(result)) + b"\n"
+        start = self._file.tell() if self._file.seekable() else None
+        try:
+            self._put(line)
+        except OSError as error:
+            self._take_back(start)
+            raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _put(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def _take_back(self, start: int | None) -> None:
+        if start is not None:
+            self._file.truncate(start)
+            self._file.seek(start)
+
+    def _end_broken_line(self) -> None:
+        """A process killed in the middle of a line must not spoil the first one of this run."""
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return
+        with self.path.open("rb") as written:
+            written.seek(-1, 2)
+            if written.read(1) != b"\n":
+                self._put(b"\n")

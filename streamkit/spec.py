@@ -1,0 +1,185 @@
+"""The pipeline document: one schema for YAML files, the command line and Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from streamkit import plugins
+from streamkit.errors import ConfigError
+from streamkit.options import SourceReference
+from streamkit.pipeline import InferencePipeline
+from streamkit.sinks import SINKS
+from streamkit.stages import STAGES
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSpec(BaseModel):
+    """Where pictures come from; further keys are options of that kind of source."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    reference: str | int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the reference."""
+        return dict(self.model_extra or {})
+
+
+class ModelSpec(_Strict):
+    """Which model, and what is wanted of it."""
+
+    id: str
+    confidence: float | None = Field(None, ge=0, le=1)
+    iou_threshold: float | None = Field(None, ge=0, le=1)
+    class_agnostic_nms: bool | None = None
+    max_candidates: int | None = Field(None, ge=1)
+    max_detections: int | None = Field(None, ge=1)
+
+
+class StepSpec(_Strict):
+    """A stage or a sink: its name in the table, and the options of its constructor."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+def _keyed(key: str) -> BeforeValidator:
+    """A plain value stands for ``{key: value}``."""
+    return BeforeValidator(lambda v: v if isinstance(v, dict | BaseModel) else {key: v})
+
+
+def _step(value: Any) -> Any:
+    """``annotate`` or ``{video: {path: out.mp4}}``."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+        name, options = next(iter(value.items()))
+        return {"name": name, "options": options or {}}
+    return value
+
+
+Source: TypeAlias = Annotated[SourceSpec, _keyed("reference")]
+Step: TypeAlias = Annotated[StepSpec, BeforeValidator(_step)]
+
+
+class PipelineSpec(_Strict):
+    """A whole pipeline. Relative paths are meant from the document's folder."""
+
+    sources: list[Source] = Field(min_length=1)
+    model: Annotated[ModelSpec, _keyed("id")]
+    stages: list[Step] = []
+    sinks: list[Step] = []
+    max_fps: float | None = Field(None, gt=0)
+    require_sources: bool = False
+    """End with an error when a source cannot be opened at the start, instead of trying on."""
+
+    @classmethod
+    def of(cls, document: Any, where: str = "document") -> PipelineSpec:
+        """Check a parsed document. ``ConfigError`` names each wrong key and what it takes."""
+        if not isinstance(document, dict):
+            raise ConfigError(f"{where}: expected a mapping with sources, model, stages, sinks")
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, where)) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> PipelineSpec:
+        """Read a YAML file; relative paths in it become absolute."""
+        path = Path(path)
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        return cls.of(document, str(path)).placed(path.resolve().parent)
+
+    def placed(self, folder: Path) -> PipelineSpec:
+        """The same document with its relative paths taken from ``folder``."""
+        model = self.model.model_copy(update={"id": _model_path(self.model.id, folder)})
+        sources = [
+            source.model_copy(update={"reference": _source_path(source.reference, folder)})
+            for source in self.sources
+        ]
+        sinks = [
+            sink.model_copy(update={"options": _sink_paths(sink.options, folder)})
+            for sink in self.sinks
+        ]
+        return self.model_copy(update={"model": model, "sources": sources, "sinks": sinks})
+
+
+_PLACE = re.compile(r"^([a-z][a-z0-9+.-]*:|\d+$|/|~)", re.IGNORECASE)
+"""A URL, ``module:Class``, a camera index, an absolute or a home path: not relative."""
+
+
+def _source_path(reference: str | int, folder: Path) -> str | int:
+    relative = isinstance(reference, str) and not _PLACE.match(reference)
+    return str(folder / str(reference)) if relative else reference
+
+
+def _model_path(model_id: str, folder: Path) -> str:
+    """Only what cannot be a model id is a path: ``./x``, ``../x``, ``x.onnx``."""
+    relative = model_id.startswith("./") or model_id.startswith("../") or model_id.endswith(".onnx")
+    return str(folder / model_id) if relative and not _PLACE.match(model_id) else model_id
+
+
+def _sink_paths(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    path = options.get("path")
+    if not isinstance(path, str) or _PLACE.match(path):
+        return dict(options)
+    return {**options, "path": str(folder / path)}
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    lines = []
+    for each in error.errors():
+        place = ".".join(str(part) for part in each["loc"])
+        message = each["msg"]
+        if each["type"] == "extra_forbidden":
+            message = f"unknown key; {_choices(each['loc'])}"
+        lines.append(f"{where}: {place}: {message}")
+    return "\n".join(lines)
+
+
+def _choices(location: tuple[int | str, ...]) -> str:
+    inner: dict[str, type[_Strict]] = {"model": ModelSpec, "stages": StepSpec, "sinks": StepSpec}
+    kind: type[BaseModel] = (
+        inner.get(str(location[0]), PipelineSpec) if len(location) > 1 else PipelineSpec
+    )
+    return "known: " + ", ".join(kind.model_fields)
+
+
+def build_pipeline(spec: PipelineSpec, **more: Any) -> InferencePipeline:
+    """The pipeline a document describes, its model loaded, not yet started.
+
+    ``more`` are further keywords of ``InferencePipeline.init``. Raises ``ConfigError`` for names
+    and options that do not exist, and what loading raises.
+    """
+    asked = {k: v for k, v in spec.model.model_dump(exclude={"id"}).items() if v is not None}
+    return InferencePipeline.init(
+        [SourceReference(source.reference, source.options) for source in spec.sources],
+        spec.model.id,
+        max_fps=spec.max_fps,
+        stages=[_maker(STAGES, step) for step in spec.stages],
+        sinks=[_maker(SINKS, step) for step in spec.sinks],
+        require_sources=spec.require_sources,
+        **asked,
+        **more,
+    )
+
+
+def _maker(table: Mapping[str, str], step: StepSpec) -> Callable[[], Any]:
+    """Makes what ``step`` names; wrong names and options are found here, before anything runs."""
+    plugins.check(plugins.load(table, step.name), step.name, step.options)
+    return lambda: plugins.build(table, step.name, step.options)

@@ -1,0 +1,236 @@
+"""One source on its way through a pipeline: a reader thread and a stream thread, met in a lane."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from streamkit.buffering import Buffering
+from streamkit.errors import ClosedError
+from streamkit.events import DropCause, EventType, Reporter
+from streamkit.frame import VideoFrame
+from streamkit.meters import Tally
+from streamkit.predictions import Result
+from streamkit.reader import Reader, ReadOptions, identity
+from streamkit.scheduler import Lane
+from streamkit.sources.base import Source
+from streamkit.state import CONTEXT, StateMachine, StreamState
+
+log = logging.getLogger(__name__)
+
+Stage: TypeAlias = Callable[[Result], Result]
+
+
+class Outlet(Protocol):
+    """Where a stream's results go: its lane into a sink."""
+
+    def put(self, item: Result) -> None: ...
+
+    def rest(self, idle: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Stream:
+    """One source, across runs: its state, its account, its numbering.
+
+    ``start`` makes two threads: the reader (source to lane: retries, numbers, thins) and the
+    stream thread (lane to outlets: stages, delivery). Stopping travels by closing the lane.
+    """
+
+    def __init__(
+        self,
+        source_id: int,
+        open_source: Callable[[], Source],
+        reporter: Reporter,
+        options: ReadOptions,
+        buffering: Buffering,
+    ) -> None:
+        self.source_id = source_id
+        self.buffering = buffering
+        self.tally = Tally()
+        self.source: Source | None = None
+        self.error: BaseException | None = None
+        self.ended = True
+        self.machine = StateMachine(source_id, reporter)
+        self._open = open_source
+        self._reporter = reporter
+        self._reader = Reader(self.machine, reporter, options, self.tally, self._rest)
+        self._outlets: Sequence[Outlet] = ()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The source's printable reference, once it is known."""
+        return str(self.source_id) if self.source is None else self.source.reference
+
+    @property
+    def state(self) -> StreamState:
+        """What it is doing."""
+        return self.machine.state
+
+    # -- the life of a run -------------------------------------------------------------------
+
+    def start(
+        self,
+        lane: Lane[VideoFrame],
+        stages: Sequence[Stage],
+        outlets: Sequence[Outlet],
+        adopt: Callable[[Source], None],
+        on_end: Callable[[Stream], None],
+    ) -> None:
+        """Read into ``lane``, which leads through the model back to the stages and ``outlets``.
+
+        ``adopt`` is called when it is known what kind of source it is, ``on_end`` at the end.
+        """
+        self.error = self.source = None
+        self.ended = False
+        self._lane, self._outlets = lane, outlets
+        self.machine.begin()
+        self._threads = [
+            self._thread("reader", self._read, lane, adopt),
+            self._thread("stream", self._deliver, lane, stages, outlets, on_end),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _thread(self, role: str, target: Callable[..., None], *args: object) -> threading.Thread:
+        name = f"streamkit {role} {self.source_id}"
+        return threading.Thread(target=target, args=args, name=name, daemon=True)
+
+    def stop(self) -> None:
+        """End the run, from any thread; returns at once. What is on its way is dropped, counted."""
+        self.machine.terminate()
+        with self._lock:
+            source = self.source
+        if source is not None:
+            source.interrupt()
+        if self._threads:
+            self._lane.close(discard=True)
+
+    def join(self, until: float | None = None) -> bool:
+        """Wait for both threads, at most until ``until`` (monotonic seconds): did they end?"""
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        left = [thread.name for thread in self._threads if thread.is_alive()]
+        if left:
+            log.warning("%s: left behind in a native call: %s", self.name, ", ".join(left))
+        return not left
+
+    def switch(self, wanted: StreamState) -> None:
+        """Pause (stop reading), mute (read and drop) or resume (RUNNING)."""
+        self.machine.switch(wanted)
+        self._rest(wanted is not StreamState.RUNNING)
+
+    def _rest(self, idle: bool) -> None:
+        self._lane.rest(idle)
+        for outlet in self._outlets:
+            outlet.rest(idle)
+
+    def stats(self) -> dict[str, Any]:
+        """The account: captured = delivered + dropped + in_flight; ages in seconds."""
+        tally = self.tally
+        return {
+            "source_id": self.source_id,
+            "source": self.name,
+            "state": self.state.name,
+            "total_frames": self._total(),
+            "live": self.source.live if self.source else None,
+            "captured": tally.captured,
+            "delivered": tally.delivered,
+            "dropped": {cause.value: count for cause, count in tally.dropped.items()},
+            "in_flight": tally.in_flight,
+            "reconnects": tally.reconnects,
+            "fps": tally.fps,
+            "age_p50": tally.age.quantile(0.5),
+            "age_p95": tally.age.quantile(0.95),
+            "age_p99": tally.age.quantile(0.99),
+        }
+
+    def _total(self) -> int:
+        properties = self.source.properties if self.source else None
+        return properties.total_frames if properties else -1
+
+    # -- the reader thread -------------------------------------------------------------------
+
+    def _read(self, lane: Lane[VideoFrame], adopt: Callable[[Source], None]) -> None:
+        error: BaseException | None = None
+        self._reporter.info(EventType.CONSUMPTION_STARTED, CONTEXT, source_id=self.source_id)
+        try:
+            source = self._opened()
+            adopt(source)
+            self._reader.feed(source, lane)
+        except ClosedError:
+            pass
+        except Exception as caught:  # noqa: BLE001 - a thread begins here
+            error = None if self.machine.stopped.is_set() else caught
+        if error is not None:
+            self._fail(error)
+        self._reporter.info(EventType.CONSUMPTION_FINISHED, CONTEXT, source_id=self.source_id)
+        self.machine.end(failed=error is not None)
+        lane.close(error)
+
+    def _opened(self) -> Source:
+        source = self._open()
+        with self._lock:
+            self.source = source
+        if self.machine.stopped.is_set():
+            source.interrupt()
+        return source
+
+    def _fail(self, error: BaseException) -> None:
+        self.error = error
+        self._reporter.error(
+            EventType.SOURCE_ERROR,
+            CONTEXT,
+            error,
+            "stream_consumer_thread",
+            source_id=self.source_id,
+        )
+
+    # -- the stream thread -------------------------------------------------------------------
+
+    def _deliver(
+        self,
+        lane: Lane[VideoFrame],
+        stages: Sequence[Stage],
+        outlets: Sequence[Outlet],
+        on_end: Callable[[Stream], None],
+    ) -> None:
+        try:
+            for frame, prediction in lane:
+                self._hand_on(Result(frame, prediction), stages, outlets)
+                lane.release()
+        except Exception as error:  # noqa: BLE001 - a thread begins here
+            if not self.machine.stopped.is_set():
+                self.error = self.error or error
+            lane.close(error, discard=True, cause=DropCause.FAILED)
+        finally:
+            for outlet in outlets:
+                outlet.close()
+            self.ended = True
+            on_end(self)
+
+    def _hand_on(self, result: Result, stages: Sequence[Stage], outlets: Sequence[Outlet]) -> None:
+        frame = result.frame
+        try:
+            for stage in stages:
+                result = stage(result)
+        except Exception:
+            self._reader.drop(frame, DropCause.FAILED)
+            raise
+        for outlet in outlets:
+            try:
+                outlet.put(result)
+            except ClosedError:
+                continue
+        self.tally.deliver(frame.age)
+        self._reporter.debug(EventType.FRAME_CONSUMED, CONTEXT, **identity(frame))
+
+    def dropped(self, frame: VideoFrame, cause: DropCause) -> None:
+        """A lane lost a frame of this stream."""
+        self._reader.drop(frame, cause)

@@ -1,0 +1,61 @@
+"""What a test needs of the machine: skip with a reason, or fail where the machine promised to have it.
+
+``STREAMKIT_REQUIRE_REAL=1`` (set by ``.ci/run``) turns every such skip into a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+
+def needs_rtsp_server() -> None:
+    """GStreamer's RTSP server with its Python bindings, on the system's own python3."""
+    if missing := _gstreamer_missing():
+        _lacking(f"no GStreamer RTSP server: {missing}")
+
+
+def needs_real_data(name: str) -> Path:
+    """A file of the shared real test material, for example ``videos/street.mp4``. Never required."""
+    path = REAL_DATA / name
+    if not path.exists():
+        pytest.skip(f"real test material is not here: {name}")
+    return path
+
+
+def needs_program(name: str) -> str:
+    """A program on the path, as an absolute path."""
+    found = shutil.which(name)
+    if found is None:
+        _lacking(f"the program {name!r} is not installed")
+    assert found is not None
+    return found
+
+
+def _lacking(reason: str) -> None:
+    if os.environ.get("STREAMKIT_REQUIRE_REAL") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@cache
+def _gstreamer_missing() -> str:
+    """Empty when everything is there, else the last line of what went wrong."""
+    probe = (
+        "import gi; gi.require_version('GstRtspServer', '1.0');"
+        "from gi.repository import Gst, GstRtspServer; Gst.init(None);"
+        "missing = [e for e in ('h264parse', 'h265parse', 'rtph264pay', 'rtpjpegpay', 'appsrc')"
+        " if Gst.ElementFactory.find(e) is None]; assert not missing, missing"
+    )
+    if not Path(SYSTEM_PYTHON).exists():
+        return f"{SYSTEM_PYTHON} does not exist"
+    done = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, text=True)
+    return done.stderr.strip().splitlines()[-1] if done.returncode else ""

@@ -1,0 +1,293 @@
+"""Lanes keep or drop, batches are fair, results come back in order, and nothing is miscounted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamkit.errors import ClosedError
+from streamkit.events import DropCause
+from streamkit.scheduler import FINITE, LIVE, Lane, LanePolicy, Overflow, Scheduler
+
+
+@dataclass(frozen=True)
+class Item:
+    number: int
+    born: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.born
+
+
+class Drops:
+    def __init__(self) -> None:
+        self.items: list[tuple[int, DropCause]] = []
+
+    def __call__(self, item: Item, cause: DropCause) -> None:
+        self.items.append((item.number, cause))
+
+
+def lane_of(
+    scheduler: Scheduler[Item], policy: LanePolicy, window: int | None = 3
+) -> tuple[Lane[Item], Drops]:
+    drops = Drops()
+    return scheduler.open(policy, on_drop=drops, window=window), drops
+
+
+def numbers(batch: list[object]) -> list[int]:
+    return [ticket.item.number for ticket in batch]  # type: ignore[attr-defined]
+
+
+def test_a_live_lane_keeps_the_newest_and_counts_the_rest() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, drops = lane_of(scheduler, LIVE)
+    for number in range(5):
+        lane.put(Item(number))
+    assert numbers(scheduler.take()) == [4]
+    assert drops.items == [(n, DropCause.NEWER) for n in range(4)]
+
+
+def test_a_lane_may_keep_the_oldest_instead() -> None:
+    scheduler: Scheduler[Item] = Scheduler(max_batch=2)
+    policy = LanePolicy(2, Overflow.LATEST, cause=DropCause.LATEST)
+    lane, drops = lane_of(scheduler, policy)
+    for number in range(4):
+        lane.put(Item(number))
+    assert numbers(scheduler.take()) == [0, 1]
+    assert drops.items == [(2, DropCause.LATEST), (3, DropCause.LATEST)]
+
+
+def test_an_eager_lane_serves_the_newest_of_what_waits() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, drops = lane_of(scheduler, LanePolicy(8, eager=True, cause=DropCause.OLDEST))
+    for number in range(4):
+        lane.put(Item(number))
+    assert numbers(scheduler.take()) == [3]
+    assert [n for n, _ in drops.items] == [0, 1, 2]
+
+
+def test_an_item_over_its_age_budget_is_dropped_when_its_turn_comes() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, drops = lane_of(scheduler, LanePolicy(4, max_age=10.0))
+    lane.put(Item(1, born=time.monotonic() - 11))
+    lane.put(Item(2))
+    assert numbers(scheduler.take()) == [2]
+    assert drops.items == [(1, DropCause.STALE)]
+
+
+def test_a_finite_lane_makes_its_reader_wait_and_loses_nothing() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, drops = lane_of(scheduler, FINITE)
+
+    def read() -> None:
+        for number in range(50):
+            lane.put(Item(number))
+        lane.close()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    worker = threading.Thread(target=complete_all, args=(scheduler,))
+    worker.start()
+    seen = []
+    for item, value in lane:
+        seen.append((item.number, value))
+        lane.release()
+    scheduler.close()
+    reader.join()
+    worker.join()
+    assert seen == [(n, n * 10) for n in range(50)]
+    assert drops.items == []
+
+
+def complete_all(scheduler: Scheduler[Item]) -> None:
+    for batch in scheduler:
+        for ticket in batch:
+            ticket.complete(ticket.item.number * 10)
+
+
+def test_results_come_back_in_order_whoever_finishes_first() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, _ = lane_of(scheduler, LanePolicy(3, Overflow.WAIT))
+    for number in range(3):
+        lane.put(Item(number))
+    tickets = [scheduler.take()[0] for _ in range(3)]
+    for ticket in reversed(tickets):
+        ticket.complete(ticket.item.number)
+    lane.close()
+    assert [value for _, value in lane] == [0, 1, 2]
+
+
+def test_the_lane_served_longest_ago_goes_first() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lanes = [lane_of(scheduler, FINITE, window=None)[0] for _ in range(3)]
+    for lane, start in zip(lanes, (0, 10, 20), strict=True):
+        lane.put(Item(start))
+        lane.put(Item(start + 1))
+    order = [numbers(scheduler.take())[0] for _ in range(6)]
+    assert order == [0, 10, 20, 1, 11, 21]
+
+
+def test_a_batch_takes_from_every_lane_before_it_takes_two_of_one() -> None:
+    scheduler: Scheduler[Item] = Scheduler(max_batch=4)
+    first, _ = lane_of(scheduler, LanePolicy(4, Overflow.WAIT), window=4)
+    second, _ = lane_of(scheduler, LIVE)
+    for number in range(4):
+        first.put(Item(number))
+    second.put(Item(100))
+    assert numbers(scheduler.take()) == [0, 100, 1, 2]
+
+
+def test_a_stream_that_does_not_use_its_results_is_not_served() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    slow, _ = lane_of(scheduler, LIVE, window=2)
+    other, _ = lane_of(scheduler, LIVE, window=2)
+    for number in range(2):
+        slow.put(Item(number))
+        scheduler.take()[0].complete()
+    slow.put(Item(2))
+    other.put(Item(9))
+    assert numbers(scheduler.take()) == [9]
+    next(iter(slow))
+    slow.release()
+    assert numbers(scheduler.take()) == [2]
+
+
+def test_a_round_waits_for_every_lane_that_never_drops() -> None:
+    scheduler: Scheduler[Item] = Scheduler(2, 0.01, one_per_lane=True)
+    first, _ = lane_of(scheduler, FINITE, window=None)
+    second, _ = lane_of(scheduler, FINITE, window=None)
+    first.put(Item(1))
+    late = threading.Timer(0.1, second.put, [Item(2)])
+    late.start()
+    assert numbers(scheduler.take()) == [1, 2]
+    late.join()
+
+
+def test_a_round_does_not_wait_for_a_lane_that_is_closed_or_rests() -> None:
+    scheduler: Scheduler[Item] = Scheduler(3, 60.0, one_per_lane=True)
+    first, _ = lane_of(scheduler, FINITE, window=None)
+    second, _ = lane_of(scheduler, FINITE, window=None)
+    third, _ = lane_of(scheduler, LIVE, window=None)
+    second.close()
+    third.rest(True)
+    first.put(Item(1))
+    assert numbers(scheduler.take()) == [1]
+
+
+def test_a_live_round_goes_when_a_lane_has_no_room_left() -> None:
+    scheduler: Scheduler[Item] = Scheduler(2, 60.0, one_per_lane=True)
+    fast, drops = lane_of(scheduler, LanePolicy(2), window=None)
+    lane_of(scheduler, LanePolicy(2), window=None)
+    fast.put(Item(1))
+    fast.put(Item(2))
+    assert numbers(scheduler.take()) == [1]
+    assert drops.items == []
+
+
+def test_a_live_round_waits_no_longer_than_it_was_told() -> None:
+    scheduler: Scheduler[Item] = Scheduler(2, 0.05, one_per_lane=True)
+    fast, _ = lane_of(scheduler, LanePolicy(2), window=None)
+    lane_of(scheduler, LanePolicy(2), window=None)
+    fast.put(Item(1))
+    assert numbers(scheduler.take()) == [1]
+
+
+def test_a_failed_item_ends_its_lane_only() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    bad, drops = lane_of(scheduler, FINITE)
+    good, _ = lane_of(scheduler, FINITE)
+    bad.put(Item(1))
+    bad.put(Item(2))
+    scheduler.take()[0].fail(ValueError("boom"))
+    with pytest.raises(ValueError, match="boom"):
+        list(bad)
+    assert drops.items == [(2, DropCause.FAILED), (1, DropCause.FAILED)]
+    good.put(Item(3))
+    assert numbers(scheduler.take()) == [3]
+    with pytest.raises(ClosedError):
+        bad.put(Item(4))
+
+
+def test_closing_with_an_error_delivers_what_is_there_first() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, _ = lane_of(scheduler, FINITE)
+    lane.put(Item(1))
+    lane.close(ValueError("truncated"))
+    scheduler.take()[0].complete("one")
+    results = iter(lane)
+    assert next(results) == (Item(1), "one")
+    with pytest.raises(ValueError, match="truncated"):
+        next(results)
+
+
+def test_closing_wakes_a_reader_that_waits_and_a_worker_that_waits() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, _ = lane_of(scheduler, FINITE, window=1)
+    outcomes: list[str] = []
+
+    def read() -> None:
+        try:
+            for number in range(99):
+                lane.put(Item(number))
+        except ClosedError:
+            outcomes.append("reader woke")
+
+    def work() -> None:
+        for _ in scheduler:
+            pass
+        outcomes.append("worker woke")
+
+    threads = [threading.Thread(target=read), threading.Thread(target=work)]
+    for thread in threads:
+        thread.start()
+    scheduler.close(discard=True)
+    for thread in threads:
+        thread.join(5)
+    assert sorted(outcomes) == ["reader woke", "worker woke"]
+
+
+@given(
+    puts=st.lists(st.integers(0, 2), max_size=60),
+    overflow=st.sampled_from([Overflow.OLDEST, Overflow.LATEST]),
+    capacity=st.integers(1, 3),
+    eager=st.booleans(),
+    stop_early=st.booleans(),
+)
+def test_every_item_is_delivered_or_dropped_exactly_once(
+    puts: list[int], overflow: Overflow, capacity: int, eager: bool, stop_early: bool
+) -> None:
+    """``puts``: 0 offers an item, 1 takes a batch and completes it, 2 consumes one result."""
+    scheduler: Scheduler[Item] = Scheduler(max_batch=2)
+    lane, drops = lane_of(scheduler, LanePolicy(capacity, overflow, eager), window=4)
+    results, offered = iter(lane), 0
+    delivered: list[int] = []
+    open_tickets = []
+    for action in puts:
+        if action == 0:
+            lane.put(Item(offered))
+            offered += 1
+        elif action == 1 and lane.servable:
+            open_tickets += scheduler.take()
+            while open_tickets:
+                open_tickets.pop().complete()
+        elif action == 2 and lane._results is not None and len(lane._results):
+            delivered.append(next(results)[0].number)
+            lane.release()
+    lane.close(discard=stop_early)
+    while lane.servable:
+        for ticket in scheduler.take():
+            ticket.complete()
+        while lane._results is not None and len(lane._results):
+            delivered.append(next(results)[0].number)
+            lane.release()
+    delivered += [item.number for item, _ in lane]
+    accounted = Counter(delivered) + Counter(number for number, _ in drops.items)
+    assert accounted == Counter(range(offered))
+    assert delivered == sorted(delivered)
