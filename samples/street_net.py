@@ -124,15 +124,15 @@ class Street(nn.Module):
         """Distances to the four sides in pixels [b, n, 4] and class logits [b, n, classes]."""
         maps = self.features(x)
         sides = [
-            functional.softplus(tower(p)).flatten(2) * stride
+            functional.softplus(flat(tower(p))) * stride
             for tower, p, stride in zip(self.sides, maps, STRIDES, strict=True)
         ]
-        names = [tower(p).flatten(2) for tower, p in zip(self.names, maps, strict=True)]
+        names = [flat(tower(p)) for tower, p in zip(self.names, maps, strict=True)]
         return torch.cat(sides, 2).transpose(1, 2), torch.cat(names, 2).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         sides, names = self.raw(x)
-        corners = spread(grid(x.shape[2], x.shape[3]), sides)
+        corners = spread(grid(int(x.shape[2]), int(x.shape[3])), sides)
         low, high = corners[..., :2], corners[..., 2:]
         return torch.cat([(low + high) / 2, high - low, names.sigmoid()], 2).transpose(1, 2)
 
@@ -143,6 +143,11 @@ class Street(nn.Module):
             if isinstance(part, Conv):
                 part.fold()
         return self
+
+
+def flat(x: Tensor) -> Tensor:
+    """[b, c, h, w] as [b, c, cells]; only the batch stays free in the exported graph."""
+    return x.reshape(-1, int(x.shape[1]), int(x.shape[2]) * int(x.shape[3]))
 
 
 def grid(height: int, width: int) -> Tensor:

@@ -17,6 +17,7 @@ import json
 import math
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -135,7 +136,8 @@ def export(net: Street, path: Path) -> None:
     """Write the network as ONNX with a free batch dimension."""
     net.fold()
     free = {"images": {0: "batch"}, "output0": {0: "batch"}}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that sizes become constants is what we want
         torch.onnx.export(
             net,
             (torch.zeros(1, 3, HEIGHT, WIDTH),),

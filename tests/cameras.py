@@ -238,10 +238,11 @@ class Server:
             if gone.wait(0.005):
                 return
         begun, origin = time.monotonic(), source.get_clock().get_time() - source.get_base_time()
-        number = 0
+        number, whole = 0, True  # after a gap only a key frame makes whole pictures again
         while not gone.wait(max(0.0, begun + number * self._interval - time.monotonic())):
             data, delta = self._clip.units[number % len(self._clip.units)]
-            if not self._stalled.is_set():
+            whole = not self._stalled.is_set() and (whole or not delta)
+            if whole:
                 buffer = gst.Buffer.new_wrapped(data)
                 buffer.pts = buffer.dts = origin + int(number * self._interval * 1e9)
                 if delta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -39,12 +40,9 @@ class JsonLinesSink(Sink):
     def write(self, result: Result) -> None:
         if self._file.closed:
             raise SinkError(f"{self.path} is closed")
-        line = encode(record(result)) + b"\n"
-        start = self._file.tell() if self._file.seekable() else None
         try:
-            self._put(line)
+            self._put(encode(record(result)) + b"\n")
         except OSError as error:
-            self._take_back(start)
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
 
     def close(self) -> None:
@@ -52,13 +50,17 @@ class JsonLinesSink(Sink):
 
     def _put(self, line: bytes) -> None:
         rest = memoryview(line)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._take_back(len(line) - len(rest))
+            raise
 
-    def _take_back(self, start: int | None) -> None:
-        if start is not None:
-            self._file.truncate(start)
-            self._file.seek(start)
+    def _take_back(self, count: int) -> None:
+        """Cut off the last ``count`` bytes, wherever the file ends now: others may rotate it."""
+        if count and self.path.is_file():
+            self._file.truncate(os.fstat(self._file.fileno()).st_size - count)
 
     def _end_broken_line(self) -> None:
         """A process killed in the middle of a line must not spoil the first one of this run."""

@@ -40,7 +40,9 @@ def encode(value: object) -> bytes:
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
     except TypeError as error:  # orjson's own error is one
-        raise SinkError(f"the prediction cannot be written as JSON: {error}") from error
+        raise SinkError(
+            f"the prediction cannot be written as JSON: {error.__cause__ or error}"
+        ) from error
 
 
 def _plain(value: object) -> Any:

@@ -51,18 +51,25 @@ class WindowSink(Sink):
         if self.closed:
             return
         name = f"{self._title} - {result.frame.source_id}"
+        if name in self._windows and not _visible(name):  # showing would open it again
+            self.close()
+            return
         image = result.image
         cv2.imshow(name, image if self._size is None else letterbox(image, self._size))
         self._windows.add(name)
-        if cv2.waitKey(1) & 0xFF in (ord("q"), 27) or self._dismissed(name):
+        if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
             self.close()
 
     def close(self) -> None:
         self.closed = True
         while self._windows:
             name = self._windows.pop()
-            if not self._dismissed(name):
+            if _visible(name):
                 cv2.destroyWindow(name)
 
-    def _dismissed(self, name: str) -> bool:
-        return bool(cv2.getWindowProperty(name, cv2.WND_PROP_VISIBLE) < 1)
+
+def _visible(name: str) -> bool:
+    try:
+        return bool(cv2.getWindowProperty(name, cv2.WND_PROP_VISIBLE) >= 1)
+    except cv2.error:  # the last window has gone, and Qt's side of OpenCV with it
+        return False

@@ -1,4 +1,4 @@
-"""Boxes land where the objects are, labels stay inside the picture, the original stays untouched."""
+"""Boxes land where objects are, labels stay inside the picture, the original stays untouched."""
 
 from __future__ import annotations
 

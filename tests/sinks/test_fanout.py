@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from streamkit.sinks import CallbackSink, InMemoryBufferSink, multi_sink
 from streamkit.errors import ConfigError
 from streamkit.predictions import Result
+from streamkit.sinks import CallbackSink, InMemoryBufferSink, multi_sink
 from tests.sinks.making import frame, result
 
 
@@ -24,7 +24,7 @@ def test_all_sinks_get_the_same_arguments_in_order() -> None:
 
 
 def test_a_failing_sink_keeps_nobody_from_theirs_and_is_told_with_the_others() -> None:
-    def broken(predictions: Any, video_frame: Any) -> None:
+    def broken(*_: Any) -> None:
         raise OSError("disk full")
 
     kept = InMemoryBufferSink(4)

@@ -58,7 +58,10 @@ def test_the_wire_form_is_the_one_other_sinks_send(tmp_path: Path) -> None:
     sink.write(shared)
     sink.close()
 
-    assert lines(tmp_path / "street.jsonl")[0]["prediction"]["predictions"][0]["detection_id"] == with_id
+    assert (
+        lines(tmp_path / "street.jsonl")[0]["prediction"]["predictions"][0]["detection_id"]
+        == with_id
+    )
 
 
 @pytest.mark.parametrize(("append", "frames"), [(True, [1, 2]), (False, [2])])

@@ -93,7 +93,8 @@ def test_importing_sinks_and_stages_loads_nothing_heavy() -> None:
 
 
 def test_drawing_does_not_load_supervision() -> None:
-    program = "import sys, streamkit.sinks.video, streamkit.stages.annotate; print('supervision' in sys.modules)"
+    modules = "streamkit.sinks.video, streamkit.stages.annotate"
+    program = f"import sys, {modules}; print('supervision' in sys.modules)"
 
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True

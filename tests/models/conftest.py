@@ -1,0 +1,28 @@
+"""A store with one toy model in it, and a manager over that store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streamkit.models.manager import ModelManager
+from streamkit.models.store import Store
+from streamkit.models.store.local import LocalFolder
+from tests.models.graphs import write_folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache directory that holds ``toy/1``."""
+    write_folder(tmp_path / "toy" / "1")
+    return tmp_path
+
+
+@pytest.fixture
+def manager(cache: Path) -> Iterator[ModelManager]:
+    """Over ``cache``."""
+    made = ModelManager(Store([LocalFolder(cache)]))
+    yield made
+    made.close()
