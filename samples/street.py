@@ -35,6 +35,7 @@ CLIP_FRAMES = 24 * FPS
 CLASSES = tuple(sorted(MAKERS))
 Anchor = Literal["bottom", "centre"]
 Line = tuple[tuple[float, float], tuple[float, float]]
+LEASH = colour("#3a2a22")
 SHADOW = MappingProxyType(  # half the length of the shadow, in metres
     {"car": 2.3, "bus": 4.6, "truck": 3.5, "bicycle": 0.85, "person": 0.34, "dog": 0.5}
 )
@@ -95,7 +96,6 @@ class Scene:
         cast = [a for a in self.actors if a.present(t) and self._near_view(a, t)]
         self._shadows(image, cast, t)
         drawn = self._paint(pen, cast, t)
-        self._leashes(image, cast, t)
         return self._expose(image, t), self._truth(pen, drawn)
 
     def anchor(self, actor: Actor, anchor: Anchor = "bottom") -> NDArray[np.float64]:
@@ -147,24 +147,24 @@ class Scene:
             pen.place(*at, scale, int(thing.facing[t]), len(drawn) + 1)
             pose = Pose(float(thing.travelled[t]), bool(thing.braking[t]), float(thing.across[t]))
             self._draw(thing)(pen, pose)
+            self._leash(pen.frame, thing, t)
             drawn.append((thing, list(pen.extent), int(np.count_nonzero(pen.ids == pen.ident))))
         return drawn
 
-    def _leashes(self, image: Image, cast: list[Actor], t: int) -> None:
-        people = {a.id: a for a in cast}
-        for dog in cast:
-            owner = people.get(dog.companion or 0)
-            if owner is None:
-                continue
-            ends = []
-            for actor, ahead, up in ((owner, 0.3, 0.95), (dog, 0.38, 0.62)):
-                scale = float(actor.scale[t])
-                x, y = self.camera.ground(float(actor.x[t]), scale)
-                ends.append((x + ahead * scale * int(actor.facing[t]), y - up * scale))
-            (x0, y0), (x1, y1) = ends
-            curve = [(x0, y0), ((x0 + x1) / 2, (y0 + y1) / 2 + 5), (x1, y1)]
-            marks = (np.array(curve) * 16).astype(np.int32)
-            cv2.polylines(image, [marks], False, colour("#3a2a22"), 1, cv2.LINE_AA, 4)
+    def _leash(self, image: Image, dog: Actor, t: int) -> None:
+        """The line from a dog, just drawn, to the hand of its owner; part of neither."""
+        if dog.companion is None:
+            return
+        owner = self.actors[dog.companion - 1]
+        ends = []
+        for actor, ahead, up in ((owner, 0.3, 0.95), (dog, 0.38, 0.62)):
+            scale = float(actor.scale[t])
+            x, y = self.camera.ground(float(actor.x[t]), scale)
+            ends.append((x + ahead * scale * int(actor.facing[t]), y - up * scale))
+        (x0, y0), (x1, y1) = ends
+        curve = [(x0, y0), ((x0 + x1) / 2, (y0 + y1) / 2 + 5), (x1, y1)]
+        marks = (np.array(curve) * 16).astype(np.int32)
+        cv2.polylines(image, [marks], False, LEASH, 1, cv2.LINE_AA, 4)
 
     def _expose(self, image: Image, t: int) -> Image:
         """The camera's part: the light of the moment and a little noise."""

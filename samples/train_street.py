@@ -24,6 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from street import CLASSES
@@ -148,6 +149,16 @@ def export(net: Street, path: Path) -> None:
             dynamic_axes=free,
             dynamo=False,
         )
+    tell_sizes(path)
+
+
+def tell_sizes(path: Path) -> None:
+    """State the sizes of the output that are fixed, which the exporter leaves open."""
+    model = onnx.load(path)
+    sizes = model.graph.output[0].type.tensor_type.shape.dim
+    sizes[1].dim_value, sizes[2].dim_value = 4 + len(CLASSES), len(grid(HEIGHT, WIDTH))
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, strict_mode=True))
+    onnx.save(model, path)
 
 
 def describe(folder: Path) -> None:

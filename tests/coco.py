@@ -57,18 +57,19 @@ class CocoSet:
         categories = {c["name"]: c["id"] for c in self._truth.loadCats(self._truth.getCatIds())}
         left, top, right, bottom = found.xyxy.astype(float).T if len(found) else np.empty((4, 0))
         boxes = np.stack((left, top, right - left, bottom - top), axis=1).tolist()
+        scores = found.confidence.tolist()
+        scores = found.confidence.tolist()
         return [
             {"image_id": image_id, "category_id": categories[label], "bbox": box, "score": score}
-            for label, box, score in zip(
-                found.labels, boxes, found.confidence.tolist(), strict=True
-            )
+            for label, box, score in zip(found.labels, boxes, scores, strict=True)
         ]
 
 
 def write_instances(path: Path, names: Sequence[str], pictures: Sequence[dict[str, Any]]) -> Path:
     """An ``instances`` file. Each picture: ``file_name``, ``width``, ``height``, ``boxes`` as
     ``(class name, left, top, width, height)``."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, picture in enumerate(pictures, 1):
         boxes = picture["boxes"]
         images.append({"id": number, **{k: v for k, v in picture.items() if k != "boxes"}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from streamkit.frame import Image
 from streamkit.imaging.layout import Place, Size, fit, letterbox, size_of
 from streamkit.imaging.marks import Marks
-from streamkit.imaging.palette import BLACK, GREEN, PALETTE, Color, ink_on
+from streamkit.imaging.palette import GREEN, PALETTE, Color, ink_on
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 """OpenCV 5 draws it with its own TrueType face, every script included."""
@@ -33,8 +33,8 @@ class Style:
         return self.palette[key % len(self.palette)]
 
     def line(self, size: Size) -> int:
-        """Width of a line on a picture of ``size``."""
-        return self.thickness or max(1, round(min(size) / 400))
+        """Width of a line on a picture of ``size``: two where video would lose one (4:2:0)."""
+        return self.thickness or max(1 if min(size) < 200 else 2, round(min(size) / 400))
 
     def text(self, size: Size) -> float:
         """Scale of text on a picture of ``size``."""
@@ -104,14 +104,18 @@ def draw(image: Image, marks: Marks, style: Style = Style()) -> None:
 
 def draw_statistics(image: Image, latency: float | None, throughput: float | None) -> None:
     """Write latency (seconds) and throughput (frames per second) in green at the lower left."""
-    lines: Iterable[tuple[str, int]] = (
+    scale = min(max(image.shape[0] / 900, 0.4), 0.8)
+    lines = (
         (f"LATENCY: {latency * 1000:.2f} ms" if latency is not None else "", 10),
-        (f"THROUGHPUT: {throughput:.2f}" if throughput is not None else "", 50),
+        (f"THROUGHPUT: {throughput:.2f}" if throughput is not None else "", 10 + round(50 * scale)),
     )
+    font = _Font.sized(scale)
     for text, above in lines:
-        origin = (10, image.shape[0] - above)
-        for color, weight in ((BLACK, 5), (GREEN, 2)):  # the dark rim keeps it readable anywhere
-            cv2.putText(image, text, origin, _FONT, 0.8, color, weight, cv2.LINE_AA)
+        if text:
+            bottom = image.shape[0] - above
+            behind = image[max(0, bottom - font.height) : bottom + font.baseline]
+            behind[:, : 10 + font.width(text) + font.pad] //= 3  # readable on any picture
+            font.put(image, text, 10, bottom, GREEN)
 
 
 def _corners(marks: Marks, size: Size) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:

@@ -34,7 +34,7 @@ class ModelId:
     @property
     def instant(self) -> bool:
         """A model without a version number, which the weights API serves another way."""
-        return self.version is None or not self.version.lstrip("-").isdecimal()
+        return self.version is None or not _is_number(self.version)
 
     def __str__(self) -> str:
         return self.dataset if self.version is None else f"{self.dataset}/{self.version}"
@@ -76,8 +76,12 @@ def _complaint(part: str) -> str | None:
 
 def _version(text: str) -> str:
     """``03`` and ``3`` are the same version."""
+    return str(int(text)) if _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
     digits = text.removeprefix("-")
-    return str(int(text)) if digits.isascii() and digits.isdecimal() else text
+    return digits.isascii() and digits.isdecimal()
 
 
 def locate(model: str | Path | ModelId) -> Where:

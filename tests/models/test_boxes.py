@@ -34,12 +34,12 @@ def exact_iou(a: Box, b: Box) -> Fraction:
 
 
 def greedy(
-    found: list[Box], classes: list[int], threshold: str, most: int, any_: bool
+    found: list[Box], classes: list[int], threshold: str, most: int, agnostic: bool
 ) -> list[int]:
     """The definition, box by box."""
     kept: list[int] = []
     for i, box in enumerate(found):
-        rivals = [j for j in kept if any_ or classes[j] == classes[i]]
+        rivals = [j for j in kept if agnostic or classes[j] == classes[i]]
         if all(exact_iou(found[j], box) <= Fraction(threshold) for j in rivals):
             kept.append(i)
     return kept[:most]

@@ -56,8 +56,10 @@ def test_new_and_old_spellings_of_yolo_agree() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "/", "x/", "/x", "../x/1", "x/..", "./x", "x/.", "/etc/passwd", "a/b/c", "x\\1"]
-    + ["C:/x", "x/1\n2", "x/a\x00b", "a//b", "x/" + "y" * 300],
+    [
+        *("", " ", "/", "x/", "/x", "a//b", "a/b/c", "/etc/passwd", "x/" + "y" * 300),
+        *("../x/1", "x/..", "./x", "x/.", "x\\1", "C:/x", "x/1\n2", "x/a\x00b"),
+    ],
 )
 def test_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="model id"):

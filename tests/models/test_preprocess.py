@@ -36,11 +36,7 @@ def columns(*levels: int) -> Any:
 
 def test_channels_become_planes_in_rgb_from_0_to_1() -> None:
     planes, _ = write(plain(8, 8), Recipe((4, 4)))
-    assert planes[:, 2, 2].tolist() == [
-        np.float32(200) / 255,
-        np.float32(100) / 255,
-        np.float32(10) / 255,
-    ]
+    assert (planes[:, 2, 2] * 255).round().tolist() == [200, 100, 10]
 
 
 def test_the_values_are_those_of_the_usual_chain() -> None:
@@ -58,8 +54,12 @@ def test_stretching_fills_the_input() -> None:
 
 @pytest.mark.parametrize(
     ("resize", "level"),
-    [("Fit (black edges) in", 0), ("Fit (white edges) in", 255), ("Fit (grey edges) in", 114)]
-    + [("Fit within", 0)],
+    [
+        ("Fit (black edges) in", 0),
+        ("Fit (white edges) in", 255),
+        ("Fit (grey edges) in", 114),
+        ("Fit within", 0),
+    ],
 )
 def test_fitting_puts_even_edges_around(resize: ResizeFormat, level: int) -> None:
     planes, geometry = write(plain(128, 96), Recipe((64, 64), resize))
@@ -72,21 +72,20 @@ def test_fitting_puts_even_edges_around(resize: ResizeFormat, level: int) -> Non
 
 def test_an_odd_edge_has_its_last_pixel_at_the_end() -> None:
     planes, geometry = write(plain(64, 41), Recipe((64, 64), LETTERBOX))
-    assert geometry.placed == (0, 11, 64, 52)
+    assert [*geometry.placed] == [0, 11, 64, 52]
     assert not np.isnan(planes).any()
 
 
 def test_an_upright_picture_has_edges_at_its_sides() -> None:
     planes, geometry = write(plain(48, 64), Recipe((64, 64), LETTERBOX))
-    assert geometry.placed == (8, 0, 56, 64)
+    assert [*geometry.placed] == [8, 0, 56, 64]
     assert (planes[:, :, :8] == np.float32(114) / 255).all()
 
 
 def test_reflected_edges_are_the_picture_in_a_mirror() -> None:
-    planes, geometry = write(columns(10, 20, 30, 40), Recipe((4, 6), "Fit (reflect edges) in"))
     rows = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     planes, geometry = write(rows, Recipe((2, 6), "Fit (reflect edges) in"))
-    assert geometry.placed == (0, 2, 2, 4)
+    assert [*geometry.placed] == [0, 2, 2, 4]
     red = (planes[0, :, 0] * 255).round().tolist()
     assert red == [8, 2, 2, 8, 8, 2]
 
@@ -123,7 +122,7 @@ def test_a_crop_of_a_fitted_picture_is_found_again() -> None:
 
 def test_a_crop_leaves_at_least_one_pixel() -> None:
     _, geometry = write(plain(3, 3), Recipe((8, 8), "Stretch to", (10, 10, 20, 20)))
-    assert geometry.region == (0, 0, 1, 1)
+    assert [*geometry.region] == [0, 0, 1, 1]
 
 
 # The sums are those of the neighbour's own code for this picture.

@@ -29,7 +29,7 @@ def test_the_cpu_is_always_the_last_resort() -> None:
 
 
 def test_a_required_provider_that_is_absent_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="CoreMLExecutionProvider; this machine runs .*CPU"):
+    with pytest.raises(ConfigError, match=r"CoreMLExecutionProvider; this machine runs .*CPU"):
         usable([CPU], ["CoreMLExecutionProvider"])
     assert usable([CPU], [CPU]) == (CPU,)
 
@@ -124,8 +124,10 @@ def survives(folder: Path, data: bytes) -> None:
     """It loads and runs, or says what is wrong and where."""
     path = folder / "damaged.onnx"
     path.write_bytes(data)
+    complaint: str | None = None
     try:
         model = load(read_path(path))
         model.run(model.prepare([np.zeros((4, 4, 3), np.uint8)])[0])
     except ModelError as error:
-        assert "damaged.onnx" in str(error)
+        complaint = str(error)
+    assert complaint is None or "damaged.onnx" in complaint

@@ -140,11 +140,19 @@ def gone(name: str) -> Spoil:
 
 
 def a_folder(name: str) -> Spoil:
-    return lambda folder: ((folder / name).unlink(), (folder / name).mkdir())
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return spoil
 
 
 def a_pipe(name: str) -> Spoil:
-    return lambda folder: ((folder / name).unlink(), os.mkfifo(folder / name))
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return spoil
 
 
 def grown(name: str, size: int) -> Spoil:
@@ -216,7 +224,7 @@ def test_json_must_be_json(cache: Path, name: str, text: str) -> None:
         (asking({"grayscale": {}}), "environment.json", "grayscale.enabled: is missing"),
         (asking({"grayscale": True}), "environment.json", "PREPROCESSING.grayscale"),
         (asking({"contrast": {"enabled": True}}),
-         "environment.json", "PREPROCESSING.contrast: .*choices are Contrast Stretching, Histogram"),
+         "environment.json", "PREPROCESSING.contrast: .*choices are Contrast Stretching, "),
         (asking({"contrast": {"enabled": True, "type": "More"}}),
          "environment.json", "contrast.type: is 'More'; choices are 'Contrast Stretching'"),
         (asking({"static-crop": {"enabled": True, "x_min": 1, "x_max": 2, "y_max": 3}}),
@@ -225,7 +233,7 @@ def test_json_must_be_json(cache: Path, name: str, text: str) -> None:
          "environment.json", "static-crop: .*x_min < x_max"),
         (asking({"static-crop": {**FULL["static-crop"], "x_max": 101}}),  # type: ignore[dict-item]
          "environment.json", "static-crop.x_max"),
-        (asking({"auto-orient": {"enabled": "perhaps"}}), "environment.json", "auto-orient.enabled"),
+        (asking({"auto-orient": {"enabled": "perhaps"}}), "environment.json", "orient.enabled"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_called_by_its_name(

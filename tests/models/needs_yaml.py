@@ -1,0 +1,13 @@
+"""A family that needs an optional package, for ``test_registry``."""
+
+from __future__ import annotations
+
+import yaml
+
+from streamkit.models.yolo import YoloDetector
+
+
+class Model(YoloDetector):
+    """Nothing more than its parent."""
+
+    version = yaml.__version__

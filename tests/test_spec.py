@@ -1,0 +1,116 @@
+"""Pipeline documents: what they may say, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamkit.errors import ConfigError
+from streamkit.spec import PipelineSpec, build_pipeline
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = {"sources": ["clip.mp4"], "model": "street/1"}
+
+
+def spec_of(**more: Any) -> PipelineSpec:
+    return PipelineSpec.of(SAMPLE | more)
+
+
+def test_plain_values_stand_for_the_obvious() -> None:
+    spec = spec_of(stages=["annotate"], sinks=[{"jsonl": {"path": "out.jsonl"}}, "window"])
+    assert spec.sources[0].reference == "clip.mp4"
+    assert spec.model.id == "street/1"
+    assert spec.stages[0].name == "annotate"
+    assert [(sink.name, sink.options) for sink in spec.sinks] == [
+        ("jsonl", {"path": "out.jsonl"}),
+        ("window", {}),
+    ]
+
+
+def test_further_keys_of_a_source_are_options_of_its_adapter() -> None:
+    spec = spec_of(sources=[{"reference": "rtsp://camera/1", "transport": "udp"}, 0])
+    assert spec.sources[0].options == {"transport": "udp"}
+    assert spec.sources[1].reference == 0
+
+
+def test_relative_paths_are_meant_from_the_document(tmp_path: Path) -> None:
+    document = tmp_path / "pipelines" / "door.yaml"
+    document.parent.mkdir()
+    document.write_text(
+        "sources: [../clip.mp4, /abs/clip.mp4, 'rtsp://camera/1', 0, 'my.module:Camera']\n"
+        "model: ../models/street/1\n"
+        "sinks: [{video: {path: ../out/a.mp4}}, {jsonl: {path: /abs/a.jsonl}}]\n"
+    )
+    spec = PipelineSpec.load(document)
+    folder = document.parent
+    assert [source.reference for source in spec.sources] == [
+        str(folder / "../clip.mp4"), "/abs/clip.mp4", "rtsp://camera/1", 0, "my.module:Camera",
+    ]  # fmt: skip
+    assert spec.model.id == str(folder / "../models/street/1")
+    assert spec.sinks[0].options["path"] == str(folder / "../out/a.mp4")
+    assert spec.sinks[1].options["path"] == "/abs/a.jsonl"
+
+
+def test_a_model_id_is_no_path(tmp_path: Path) -> None:
+    document = tmp_path / "a.yaml"
+    document.write_text("sources: [a.mp4]\nmodel: street/1\n")
+    assert PipelineSpec.load(document).model.id == "street/1"
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"sources": []}, "sources"),
+        ({"model": None}, "model"),
+        ({"sorces": []}, "sorces: unknown key; known: sources, model, stages"),
+        ({"model": {"id": "a/1", "confidance": 0.4}}, "model.confidance: unknown key; known: id"),
+        ({"model": {"id": "a/1", "confidence": 4}}, "model.confidence"),
+        ({"max_fps": 0}, "max_fps"),
+        ({"sinks": [{"video": {"path": "a"}, "jsonl": {}}]}, "sinks.0"),
+        ({"stages": [7]}, "stages.0"),
+        ({"require_sources": "perhaps"}, "require_sources"),
+    ],
+)
+def test_a_wrong_document_names_the_key_and_the_choices(
+    document: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        spec_of(**document)
+    assert told in str(caught.value)
+
+
+def test_what_is_no_document_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        PipelineSpec.load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("sources: [a\nmodel: }")
+    with pytest.raises(ConfigError, match="not YAML"):
+        PipelineSpec.load(broken)
+    broken.write_text("- a\n- b\n")
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        PipelineSpec.load(broken)
+    broken.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not YAML"):
+        PipelineSpec.load(broken)
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"sinks": ["vidoe"]}, "video"),
+        ({"sinks": [{"video": {"pth": "a.mp4"}}]}, "path"),
+        ({"stages": ["anotate"]}, "annotate"),
+        ({"stages": [{"select": {"class": ["car"]}}]}, "classes"),
+        ({"sinks": ["my_module_that_is_not:There"]}, "my_module_that_is_not"),
+    ],
+)
+def test_wrong_steps_are_found_before_anything_runs(document: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        build_pipeline(spec_of(**document))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_document_in_pipelines_is_right(path: Path) -> None:
+    PipelineSpec.load(path)
