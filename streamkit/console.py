@@ -153,4 +153,7 @@ def _causes(dropped: Mapping[str, int]) -> str:
 
 
 def _ages(row: Mapping[str, Any]) -> str:
+    """Of live streams; a file has no age, only a place in the queue."""
+    if not row.get("live", True):
+        return "-"
     return " / ".join(f"{1e3 * row[q]:.0f}" for q in ("age_p50", "age_p95", "age_p99"))

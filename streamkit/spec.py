@@ -125,20 +125,21 @@ _PLACE = re.compile(r"^([a-z][a-z0-9+.-]*:|\d+$|/|~)", re.IGNORECASE)
 
 def _source_path(reference: str | int, folder: Path) -> str | int:
     relative = isinstance(reference, str) and not _PLACE.match(reference)
-    return str(folder / str(reference)) if relative else reference
+    return str((folder / str(reference)).resolve()) if relative else reference
 
 
 def _model_path(model_id: str, folder: Path) -> str:
     """Only what cannot be a model id is a path: ``./x``, ``../x``, ``x.onnx``."""
-    relative = model_id.startswith("./") or model_id.startswith("../") or model_id.endswith(".onnx")
-    return str(folder / model_id) if relative and not _PLACE.match(model_id) else model_id
+    relative = model_id.startswith(("./", "../")) or model_id.endswith(".onnx")
+    relative = relative and not _PLACE.match(model_id)
+    return str((folder / model_id).resolve()) if relative else model_id
 
 
 def _sink_paths(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     path = options.get("path")
     if not isinstance(path, str) or _PLACE.match(path):
         return dict(options)
-    return {**options, "path": str(folder / path)}
+    return {**options, "path": str((folder / path).resolve())}
 
 
 def _explain(error: ValidationError, where: str) -> str:

@@ -1,4 +1,4 @@
-"""Real RTSP cameras for tests: GStreamer's server in a process of its own, told on stdin what to do.
+"""Real RTSP cameras for tests: GStreamer's server in a process of its own, told what to do.
 
     with camera(clip, real_fps=25) as cam:
         open_source(cam.url)

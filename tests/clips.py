@@ -1,4 +1,4 @@
-"""Clips made on the spot: every picture carries its number, so loss and order are read off the pixels."""
+"""Clips made on the spot, every picture with its number: loss and order are read off the pixels."""
 
 from __future__ import annotations
 

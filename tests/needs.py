@@ -1,4 +1,4 @@
-"""What a test needs of the machine: skip with a reason, or fail where the machine promised to have it.
+"""What a test needs of the machine: skip with a reason, or fail where it was promised.
 
 ``STREAMKIT_REQUIRE_REAL=1`` (set by ``.ci/run``) turns every such skip into a failure.
 """
@@ -24,7 +24,7 @@ def needs_rtsp_server() -> None:
 
 
 def needs_real_data(name: str) -> Path:
-    """A file of the shared real test material, for example ``videos/street.mp4``. Never required."""
+    """A file of the shared real test material, for example ``videos/x.mp4``. Never required."""
     path = REAL_DATA / name
     if not path.exists():
         pytest.skip(f"real test material is not here: {name}")

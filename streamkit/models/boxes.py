@@ -17,7 +17,7 @@ Scores: TypeAlias = npt.NDArray[Any]
 """(classes, N) ``float32`` or ``float16``."""
 
 _BLOCK: Final = 128
-"""Candidates looked at together in NMS; measured: 64 to 256 differ by less than a tenth."""
+"""Candidates looked at together in NMS; measured: 64 takes as long, 256 half as long again."""
 
 
 @dataclass(frozen=True, slots=True)

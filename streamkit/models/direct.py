@@ -23,10 +23,15 @@ class LoadedModel:
     """
 
     def __init__(self, lease: Lease) -> None:
+        self._lease = lease
         self._shared = lease.shared
-        self.close = weakref.finalize(self, lease.release)
+        self._end = weakref.finalize(self, lease.forget)
+        self._end.atexit = False
+
+    def close(self) -> None:
         """Let it go; more often does no harm."""
-        self.close.atexit = False
+        if self._end.detach() is not None:
+            self._lease.release()
 
     @property
     def model_id(self) -> str:
@@ -51,7 +56,7 @@ class LoadedModel:
         Keywords are those of ``InferenceOptions``; ``ConfigError`` names them if one is unknown.
         """
         wanted = InferenceOptions.of(**options)
-        if not self.close.alive:
+        if not self._end.alive:
             raise ConfigError(f"{self.model_id} has been closed")
         pictures = [image] if isinstance(image, VideoFrame | np.ndarray) else list(image)
         size = self._shared.model.max_batch

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -44,10 +46,12 @@ class _Entry:
 class Lease:
     """The right to use a model; it stays loaded until ``release`` (or the end of ``with``)."""
 
-    def __init__(self, shared: SharedModel, give_back: GiveBack) -> None:
+    def __init__(
+        self, shared: SharedModel, give_back: GiveBack, forget: Callable[[], None] | None = None
+    ) -> None:
         self.shared = shared
-        self._give_back: GiveBack | None = give_back
-        self._lock = threading.Lock()
+        self._forget = forget
+        self._once = [give_back]
 
     def release(self, until: float | None = None) -> None:
         """Give it back, once; more often does no harm.
@@ -55,10 +59,20 @@ class Lease:
         Waits for the model's threads if this was their last user, at most until ``until``
         (``time.monotonic()``).
         """
-        with self._lock:
-            give_back, self._give_back = self._give_back, None
-        if give_back is not None:
+        for give_back in self._claimed():
             give_back(until)
+
+    def forget(self) -> None:
+        """Give it back without taking a lock: for finalizers, which run wherever a thread is."""
+        if self._forget is not None:
+            for _ in self._claimed():
+                self._forget()
+
+    def _claimed(self) -> list[GiveBack]:
+        """For the first who asks, what is to be done; ``list.pop`` lets only one have it."""
+        with contextlib.suppress(IndexError):
+            return [self._once.pop()]
+        return []
 
     def __enter__(self) -> SharedModel:
         return self.shared
@@ -95,6 +109,8 @@ class ModelManager:
         self._off = off
         self._lock = threading.Lock()
         self._entries: dict[Key, _Entry] = {}
+        self._given_back: deque[_Entry] = deque()
+        """Users gone but not yet subtracted; the one thing that is touched without the lock."""
 
     @classmethod
     def of(cls, settings: Settings) -> ModelManager:
@@ -159,7 +175,8 @@ class ModelManager:
         except BaseException:
             self._release(entry)
             raise
-        return Lease(shared, lambda _until: self._release(entry))
+        forget = functools.partial(self._given_back.append, entry)
+        return Lease(shared, lambda _until: self._release(entry), forget)
 
     def _join(self, key: Key) -> tuple[_Entry, bool]:
         """One more user of an entry, which becomes the most recently used; whether it is new."""
@@ -193,13 +210,17 @@ class ModelManager:
         self._evict()
 
     def _release(self, entry: _Entry) -> None:
-        with self._lock:
-            entry.users -= 1
+        self._given_back.append(entry)
         self._evict()
+
+    def _settle(self) -> None:
+        while self._given_back:
+            self._given_back.popleft().users -= 1
 
     def _evict(self) -> None:
         """Let go of what was not used for longest, until there is room; never of what is in use."""
         with self._lock:
+            self._settle()
             idle = [key for key, entry in self._entries.items() if not entry.users]
             excess = max(0, len(self._entries) - self._max_active)
             gone = [self._entries.pop(key) for key in idle[:excess]]
@@ -215,6 +236,7 @@ class ModelManager:
     def close(self) -> None:
         """Let go of every idle model."""
         with self._lock:
+            self._settle()
             kept = {key: entry for key, entry in self._entries.items() if entry.users}
             gone = [entry for key, entry in self._entries.items() if key not in kept]
             self._entries = kept

@@ -1,0 +1,112 @@
+"""Where pictures come from: ``open_source`` picks the adapter that a reference calls for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from streamkit import plugins
+from streamkit.errors import ConfigError
+from streamkit.sources.base import Source
+from streamkit.sources.properties import options_from
+
+SOURCES = {
+    "file": "streamkit.sources.file:FileSource",
+    "images": "streamkit.sources.images:ImageSource",
+    "rtsp": "streamkit.sources.rtsp:RtspSource",
+    "network": "streamkit.sources.network:NetworkSource",
+    "http": "streamkit.sources.http:HttpSource",
+    "webcam": "streamkit.sources.webcam:WebcamSource",
+    "synthetic": "streamkit.sources.synthetic:SyntheticSource",
+    "generator": "streamkit.sources.generator:GeneratorSource",
+}
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_SCHEMES = {
+    **dict.fromkeys(("rtsp", "rtsps"), "rtsp"),
+    **dict.fromkeys(("http", "https"), "http"),
+    **dict.fromkeys(("rtmp", "rtmps", "udp", "rtp", "srtp", "tcp", "srt", "mms"), "network"),
+}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def open_source(reference: Any, **options: Any) -> Source:
+    """The source that ``reference`` stands for; nothing is opened yet, except to look at HTTP.
+
+    A number or ``/dev/video*``: webcam. ``rtsp(s)://`` and other live addresses: camera.
+    ``http(s)://``: a recording or a live stream, as the server's answer says (``live`` decides
+    instead). A path or ``file://``: a video, an image or a folder of images.
+    ``synthetic:fps=30``. A generator, iterable, callable or producer object. ``"module:Class"``.
+    A ``Source`` stays as it is. ``options`` are the keywords of the class behind it.
+    Raises ``ConfigError`` for what none of them takes.
+    """
+    if isinstance(reference, Source):
+        if options:
+            raise ConfigError("options belong to the source that was passed, give them to it")
+        return reference
+    name, argument, written = _recognised(reference)
+    made = plugins.build(SOURCES, name, {**written, **options}, *argument)
+    if not isinstance(made, Source):
+        raise ConfigError(f"{name!r} is not a source: it lacks live, reference, read or interrupt")
+    return made
+
+
+def options_from_properties(properties: Mapping[str, Any], reference: Any = None) -> dict[str, Any]:
+    """Options out of an existing script's ``video_source_properties`` (``{"pos_msec": 500}``).
+
+    With ``reference``, only what its source takes; the rest is passed over with one warning.
+    Raises ``ConfigError`` for a name OpenCV does not have.
+    """
+    if reference is None:
+        return options_from(properties)
+    if isinstance(reference, Source):
+        return options_from(properties, ())
+    made_by = plugins.load(SOURCES, _recognised(reference)[0])
+    return options_from(properties, plugins.options_of(made_by))
+
+
+def _recognised(reference: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """The adapter's name, its positional argument, and options written in the reference."""
+    if isinstance(reference, int) and not isinstance(reference, bool):
+        return "webcam", (reference,), {}
+    if isinstance(reference, Path):
+        return _on_disk(reference)
+    if isinstance(reference, str):
+        return _written(reference)
+    if callable(reference) or hasattr(reference, "__iter__") or hasattr(reference, "grab"):
+        return "generator", (reference,), {}
+    raise ConfigError(f"a {type(reference).__name__} is no video reference")
+
+
+def _written(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    if text.isdecimal() or text.startswith("/dev/video"):
+        return "webcam", (text,), {}
+    if text.startswith("synthetic:"):
+        from streamkit.sources.synthetic import options_in
+
+        return "synthetic", (text,), {**options_in(text)}
+    if text.startswith("TestPatternStreamProducer"):  # the neighbour's name for it
+        return "synthetic", (), {"width": 1920, "height": 1080, "fps": 10.0}
+    if text.lower().startswith("file://"):
+        return _on_disk(Path(unquote(urlsplit(text).path)))
+    if scheme := _SCHEME.match(text):
+        return _of_scheme(scheme[1].lower()), (text,), {}
+    if _CLASS.fullmatch(text) and not Path(text).exists():
+        return text, (), {}
+    return _on_disk(Path(text))
+
+
+def _of_scheme(scheme: str) -> str:
+    if scheme not in _SCHEMES:
+        known = ", ".join(f"{name}://" for name in ("file", *_SCHEMES))
+        raise ConfigError(f"{scheme}:// is no address of a video; known: {known}")
+    return _SCHEMES[scheme]
+
+
+def _on_disk(path: Path) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    still = path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir()
+    return ("images" if still else "file"), (path,), {}

@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from streamkit.errors import SourceConnectionError, SourceError, StreamErrorCode
 from streamkit.sources.reference import Address
@@ -20,6 +21,7 @@ from streamkit.sources.reference import Address
 SLICE = 0.1
 """Seconds between two looks at the interrupt flag; nothing is polled while bytes flow."""
 
+T = TypeVar("T")
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 
@@ -68,7 +70,7 @@ class Patience:
 
 
 class Connection(io.RawIOBase):
-    """A connected socket. Readable as a raw stream; reads obey ``patience``, renewed by ``wait``."""
+    """A connected socket as a raw stream; reads obey ``patience``, which ``wait`` renews."""
 
     def __init__(self, sock: socket.socket, patience: Patience) -> None:
         super().__init__()
@@ -85,13 +87,14 @@ class Connection(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Wait for bytes; 0 when the other side has closed."""
-        return _patiently(self._sock, self.patience, lambda: self._sock.recv_into(buffer))
+        return _patiently(self._sock, self.patience, partial(self._sock.recv_into, buffer))
 
     def sendall(self, data: bytes) -> None:
         """Send all of ``data``."""
         view = memoryview(data)
         while view:
-            view = view[_patiently(self._sock, self.patience, lambda: self._sock.send(view)) :]
+            sent = _patiently(self._sock, self.patience, partial(self._sock.send, view))
+            view = view[sent:]
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         """A buffered reader of this stream, as ``http.client`` asks for it."""
@@ -236,7 +239,7 @@ def _shake_hands(
     return secured
 
 
-def _patiently(sock: socket.socket, patience: Patience, act: Callable[[], Any]) -> Any:
+def _patiently(sock: socket.socket, patience: Patience, act: Callable[[], T]) -> T:
     """Do ``act`` on a non-blocking socket as often as it takes."""
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The one PyAV loop: open, find the video, decode, give each picture its time; FFmpeg's errors end here."""
+"""The one PyAV loop: open, find the video, decode, give pictures times; FFmpeg's errors end here."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 import numpy as np
@@ -20,9 +19,8 @@ from av.video.stream import VideoStream
 
 from streamkit.errors import SourceConnectionError, SourceError, StreamErrorCode
 from streamkit.frame import Clock, Image
-from streamkit.sources.base import Capture, Captures, SourceProperties
+from streamkit.sources.base import Capture, SourceProperties
 
-OnOpen: TypeAlias = Callable[[SourceProperties], None]
 READ_SLICE = 0.7
 """Seconds of silence after which a native read looks up. FFmpeg polls in steps of 0.1 s."""
 FILE_THREADS = 4
@@ -63,7 +61,7 @@ class DecodedPicture:
     def bgr(self) -> Image:
         """H x W x 3 ``uint8`` BGR. 0.9 ms for 1280 x 720 on one core."""
         pixels: Any = self.frame.to_ndarray(format="bgr24")
-        return np.ascontiguousarray(np.rot90(pixels, self.turns)) if self.turns else pixels  # type: ignore[no-any-return]
+        return np.ascontiguousarray(np.rot90(pixels, self.turns)) if self.turns else pixels
 
 
 @dataclass
@@ -89,7 +87,6 @@ class Timeline:
         return self.begin + timedelta(seconds=elapsed)
 
 
-@contextmanager
 def opened(
     what: Any,
     reference: str,
@@ -97,17 +94,16 @@ def opened(
     form: str | None = None,
     options: dict[str, str] | None = None,
     timeout: tuple[float | None, float | None] | None = None,
-) -> Iterator[InputContainer]:
-    """An open container, closed at the end. ``timeout`` is (opening, one read) in seconds.
+) -> InputContainer:
+    """An open container; whoever asked closes it. ``timeout`` is (opening, one read) in seconds.
 
     Raises ``SourceConnectionError``; ``reference`` is what its text calls the source.
     """
     try:
-        container = av.open(what, "r", form, options=options, timeout=timeout)
+        container: InputContainer = av.open(what, "r", form, options=options, timeout=timeout)
+        return container
     except (av.FFmpegError, OSError, ValueError) as error:
         raise translated(error, reference, opening=True) from error
-    with container:
-        yield container
 
 
 def video_of(container: InputContainer, reference: str) -> VideoStream:
@@ -125,16 +121,18 @@ def video_of(container: InputContainer, reference: str) -> VideoStream:
 def recording(
     container: InputContainer,
     stream: VideoStream,
+    reference: str,
     timeline: Timeline,
     skip: Skip,
     stopped: threading.Event,
 ) -> Iterator[Capture]:
     """Every picture of something finite, in order, with the container's own times.
 
-    Returns at the end, or when ``stopped``. Damaged packets are passed over and told at the end:
-    raises ``SourceError`` CORRUPT then. FFmpeg's own errors come out untranslated.
+    Returns at the end, or when ``stopped``. Damaged pictures are passed over (half a picture makes
+    detections that are not there) and told at the end: raises ``SourceError`` CORRUPT then.
+    FFmpeg's own errors come out untranslated.
     """
-    stream.thread_type = "AUTO"  # type: ignore[assignment]
+    stream.thread_type = "AUTO"
     stream.thread_count = min(FILE_THREADS, os.cpu_count() or 1)
     damaged = shown = 0
     for packet in container.demux():
@@ -142,15 +140,16 @@ def recording(
             return
         if packet.stream_index != stream.index:
             continue
-        frames, fault = _decoded(packet)
+        frames, fault = ([], True) if packet.is_corrupt else _decoded(packet)
         damaged += bool(fault and shown)  # before the first picture it is a missing key frame
         for frame in frames:
             shown += 1
             moment = timeline.at(None if frame.pts is None else frame.time)
-            if not skip.passes(frame):
+            damaged += frame.is_corrupt
+            if not frame.is_corrupt and not skip.passes(frame):
                 yield Capture(DecodedPicture(frame), moment, Clock.PTS)
     if damaged:
-        raise SourceError(f"{damaged} packets could not be decoded", StreamErrorCode.CORRUPT)
+        raise SourceError(f"{reference}: {damaged} pictures are damaged", StreamErrorCode.CORRUPT)
 
 
 def broadcast(
@@ -162,7 +161,7 @@ def broadcast(
     on its way, or before the first key frame) is passed over.
     """
     # Measured: frame threads hold back two pictures (127 ms against 50 ms at 25 fps).
-    stream.thread_type = "SLICE"  # type: ignore[assignment]
+    stream.thread_type = "SLICE"
     for packet in packets:
         arrived = datetime.now(UTC)
         if packet.stream_index != stream.index:
@@ -213,19 +212,14 @@ class Skip:
 
 
 def declared(
-    container: InputContainer,
-    stream: VideoStream,
-    *,
-    is_file: bool,
-    created: datetime | None = None,
-    turned: bool = False,
+    stream: VideoStream, first: Capture, *, is_file: bool, created: datetime | None = None
 ) -> SourceProperties:
-    """What the container says about itself."""
+    """What the container says about itself; the size is that of its first picture, upright."""
     rate = stream.average_rate or stream.guessed_rate
-    size = (stream.height, stream.width) if turned else (stream.width, stream.height)
+    assert isinstance(first.picture, DecodedPicture)
     return SourceProperties(
-        width=size[0],
-        height=size[1],
+        width=first.picture.width,
+        height=first.picture.height,
         total_frames=stream.frames or -1 if is_file else -1,
         is_file=is_file,
         fps=float(rate) if rate else 0.0,

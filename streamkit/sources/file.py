@@ -6,11 +6,9 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from streamkit.errors import ConfigError, SourceError, StreamErrorCode
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
@@ -26,12 +24,14 @@ from streamkit.sources.decoding import (
 )
 from streamkit.sources.truncation import missing_bytes
 
+_SIGNS_OF_A_CUT = (StreamErrorCode.CODEC_UNSUPPORTED, StreamErrorCode.CORRUPT)
+
 
 class FileSource(Source):
-    """A video file. ``start`` (seconds) or ``start_frame`` skip its beginning exactly.
+    """A video file. ``start`` (seconds) or ``start_frame`` skip its beginning, exactly.
 
     ``started_at`` is when its first picture was taken; otherwise that is the container's
-    ``creation_time``, or the file's time less its duration.
+    ``creation_time``, or the file's own time less its duration.
     """
 
     def __init__(
@@ -58,25 +58,58 @@ class FileSource(Source):
 
     def read(self) -> Captures:
         """Every picture. Raises ``SourceError`` CORRUPT after the last one of a damaged file."""
-        self._look()
-        with opened(str(self.path.absolute()), self.reference) as container:
-            stream = video_of(container, self.reference)
-            begin = self._begin(container)
-            self.properties = declared(container, stream, is_file=True, created=begin)
-            yield from self._pictures(container, stream, begin)
-        self._complain_if_cut()
+        missing = self._missing()
+        try:
+            # An absolute path, so that no name can be taken for a protocol.
+            with opened(str(self.path.absolute()), self.reference) as container:
+                yield from self._pictures(container)
+        except SourceError as error:
+            if missing and error.code in _SIGNS_OF_A_CUT:
+                raise self._cut_short(missing) from error
+            raise
+        if missing and not self._stopped.is_set():
+            raise self._cut_short(missing)
 
-    def _pictures(
-        self, container: InputContainer, stream: VideoStream, begin: datetime
-    ) -> Iterator[Capture]:
+    def _pictures(self, container: InputContainer) -> Iterator[Capture]:
+        stream = video_of(container, self.reference)
+        begin = self._started_at or _recorded(container, self.path)
         origin = (container.start_time or 0) / av.time_base
         skip = Skip(frames=self._start_frame)
         try:
             if self._start:
                 skip.seconds = origin + self._start
                 container.seek(int(skip.seconds * av.time_base))
-            yield from recording(
-                container, stream, Timeline(begin, origin), skip, self._stopped
-            )
+            timeline = Timeline(begin.astimezone(UTC), origin)
+            pictures = recording(container, stream, self.reference, timeline, skip, self._stopped)
+            for number, capture in enumerate(pictures):
+                if not number:
+                    self.properties = declared(stream, capture, is_file=True, created=begin)
+                yield capture
         except (av.FFmpegError, OSError) as error:
             raise translated(error, self.reference, opening=False) from error
+
+    def _missing(self) -> int:
+        """How many bytes the file lacks. Raises ``SourceConnectionError`` if there is no file."""
+        try:
+            if self.path.stat().st_size == 0:
+                raise failure(self.reference, "the file is empty", StreamErrorCode.CORRUPT)
+            return missing_bytes(self.path)
+        except OSError as error:
+            raise translated(error, self.reference, opening=True) from error
+
+    def _cut_short(self, missing: int) -> SourceError:
+        text = f"{self.reference}: the file is cut short, {missing} bytes or more are missing"
+        return SourceError(text, StreamErrorCode.CORRUPT, source_reference=self.reference)
+
+
+def _recorded(container: InputContainer, path: Path) -> datetime:
+    """When the first picture was taken, as well as the file can tell."""
+    tag = container.metadata.get("creation_time", "")
+    try:
+        created = datetime.fromisoformat(tag)
+    except ValueError:
+        created = None
+    if created is not None and created.year > 1990:  # cameras without a clock say 1904 or 1970
+        return created if created.tzinfo else created.replace(tzinfo=UTC)
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return written - timedelta(seconds=(container.duration or 0) / av.time_base)

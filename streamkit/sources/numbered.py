@@ -13,7 +13,7 @@ _DARK, _LIGHT = 32, 224
 
 
 def encode_number(number: int, width: int = 320, height: int = 240) -> Image:
-    """A picture of ``number``: 24 dark or light fields in the top quarter, a square that moves below.
+    """A picture of ``number``: 24 dark or light fields on top, a square that moves below.
 
     The fields are large and far apart in brightness: they survive H.264 at any usual quality,
     scaling, and grey. Numbers count modulo 2**20. Needs at least 48 x 32 pixels.
@@ -33,7 +33,7 @@ def encode_number(number: int, width: int = 320, height: int = 240) -> Image:
 
 
 def decode_number(image: Image) -> int:
-    """The number in a picture of ``encode_number``. Raises ``ValueError`` where none can be read."""
+    """The number in a picture of ``encode_number``. Raises ``ValueError`` if there is none."""
     height, width = image.shape[:2]
     edges_x, edges_y = _edges(width, height)
     bits = 0
@@ -66,5 +66,7 @@ def _check(number: int) -> int:
 def _middle(image: Image, rows: list[int], columns: list[int]) -> bool:
     """Is the middle third of this field light?"""
     inset_y, inset_x = (rows[1] - rows[0]) // 3, (columns[1] - columns[0]) // 3
-    field = image[rows[0] + inset_y : rows[1] - inset_y, columns[0] + inset_x : columns[1] - inset_x]
+    field = image[
+        rows[0] + inset_y : rows[1] - inset_y, columns[0] + inset_x : columns[1] - inset_x
+    ]
     return float(field.mean()) > (_DARK + _LIGHT) / 2

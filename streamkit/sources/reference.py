@@ -1,4 +1,4 @@
-"""A network address taken apart once: credentials to one side, a name that may be printed to the other."""
+"""A network address taken apart once: its credentials, and a name that may be printed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def parse(text: str, username: str | None = None, password: str | None = None) -
     if host is None:
         raise ConfigError(f"no valid host in the {scheme} address")
     port = int(host["port"]) if host["port"] else None
-    user, separator, secret = credentials.partition(":") if credentials is not None else ("", "", "")
+    user, separator, secret = (
+        credentials.partition(":") if credentials is not None else ("", "", "")
+    )
     address = Address(scheme, host["host"], port, rest)
     if credentials is not None:
         address = replace(

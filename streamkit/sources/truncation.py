@@ -58,7 +58,7 @@ def _iso_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where each RIFF chunk ends (large AVI files have several); 0 or all ones were never filled in."""
+    """Where each RIFF chunk ends (large files have several); 0 or all ones: never filled in."""
     at = 0
     while at + 12 <= size:
         file.seek(at)
