@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -70,7 +71,7 @@ def run(  # noqa: PLR0913 - one parameter per option of the command
     """
     from streamkit.spec import PipelineSpec, build_pipeline
 
-    written = PipelineSpec.load(document).model_dump() if document else {}
+    written = PipelineSpec.load(document).model_dump(exclude_unset=True) if document else {}
     asked = {"sources": source, "max_fps": max_fps}
     merged = written | {key: value for key, value in asked.items() if value}
     merged["require_sources"] = not keep_trying and merged.get("require_sources", True)
@@ -96,7 +97,7 @@ def _add_outputs(merged: dict[str, Any], save: Path | None, jsonl: Path | None, 
         sinks.append({"jsonl": {"path": str(jsonl)}})
     if show:
         sinks.append("window")
-    if (save or show) and not any("annotate" in (stage, stage["name"]) for stage in stages):
+    if (save or show) and not any(stage["name"] == "annotate" for stage in stages):
         stages.append("annotate")
     merged |= {"sinks": sinks, "stages": stages}
 
@@ -154,6 +155,7 @@ def version() -> None:
 
 def main() -> NoReturn:
     """The ``streamkit`` command: errors in one line, exit codes that scripts can use."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     try:
         code = app(standalone_mode=False)
     except StreamkitError as error:

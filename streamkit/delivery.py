@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from streamkit.events import DropCause, EventType, Reporter
+from streamkit.events import DropCause, EventType, Reporter, Throttle
 from streamkit.frame import VideoFrame
 from streamkit.meters import Histogram
 from streamkit.predictions import Result
 from streamkit.scheduler import FINITE, Lane, LanePolicy, Scheduler
 from streamkit.sinks.base import Sink
+
+log = logging.getLogger(__name__)
 
 Write: TypeAlias = Callable[[Sequence[Result]], None]
 
@@ -46,6 +49,7 @@ class Delivery:
         self.dropped: Counter[DropCause] = Counter()
         self.age = Histogram()
         self._write, self._close = write, close
+        self._throttle = Throttle()
         self._reporter = reporter
         self._capacity = max(capacity, 2 if round_of > 1 else 1)
         self._inbox: Scheduler[Result] = Scheduler(
@@ -127,6 +131,8 @@ class Delivery:
 
     def _report(self, error: Exception) -> None:
         self.error = error
+        if count := self._throttle.tick():
+            log.warning("sink %s failed %d times, last: %s", self.name, count, error)
         self._reporter.error(
             EventType.DISPATCHING_ERROR,
             "inference_pipeline",

@@ -7,6 +7,9 @@ StreamkitError
 ├── StreamOperationNotAllowedError    this operation makes no sense in this state
 ├── ModelError                        a model cannot be found, loaded or run
 │   ├── ModelNotFoundError            (also a LookupError)
+│   ├── ModelAccessError              this key may not use it
+│   ├── ModelUnavailableError         who has it cannot be asked now, or does not answer
+│   ├── ModelCacheError               its files cannot be kept on this machine
 │   ├── ModelArtefactError            its files are missing, damaged or contradict each other
 │   └── InferenceError                it was loaded, and failed on a picture
 ├── SinkError                         a result could not be written
@@ -34,6 +37,27 @@ class StreamErrorCode(StrEnum):
     CORRUPT = "STREAM_CORRUPT"
     LOST = "STREAM_LOST"
     INTERRUPTED = "STREAM_INTERRUPTED"
+
+
+class ModelErrorCode(StrEnum):
+    """Why a model could not be had; stable, like ``StreamErrorCode``."""
+
+    KEY_MISSING = "MODEL_KEY_MISSING"
+    KEY_REFUSED = "MODEL_KEY_REFUSED"
+    PAYMENT_REQUIRED = "MODEL_PAYMENT_REQUIRED"
+    FORBIDDEN = "MODEL_ACCESS_FORBIDDEN"
+    USAGE_PAUSED = "MODEL_USAGE_PAUSED"
+    UNREACHABLE = "MODEL_SOURCE_UNREACHABLE"
+    TIMEOUT = "MODEL_SOURCE_TIMEOUT"
+    FAILED = "MODEL_SOURCE_FAILED"
+    MALFORMED = "MODEL_SOURCE_MALFORMED"
+    TRUNCATED = "MODEL_DOWNLOAD_TRUNCATED"
+    OFFLINE = "MODEL_OFFLINE"
+    HASH_MISMATCH = "MODEL_HASH_MISMATCH"
+    CACHE_FULL = "MODEL_CACHE_FULL"
+    CACHE_READ_ONLY = "MODEL_CACHE_READ_ONLY"
+    CACHE_BUSY = "MODEL_CACHE_BUSY"
+    CACHE_FAILED = "MODEL_CACHE_FAILED"
 
 
 class StreamkitError(Exception):
@@ -85,10 +109,47 @@ class ModelNotFoundError(ModelError, LookupError):
     code = "MODEL_NOT_FOUND"
 
 
+class ModelAccessError(ModelError):
+    """The key (or its absence) gives no right to the model; never carries the key."""
+
+    def __init__(self, message: str, code: ModelErrorCode = ModelErrorCode.KEY_REFUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ModelUnavailableError(ModelError):
+    """Who has the model is down, slow, out of reach or talks nonsense; it may work later."""
+
+    def __init__(
+        self,
+        message: str,
+        code: ModelErrorCode = ModelErrorCode.FAILED,
+        *,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+        """Seconds to wait, where the other side said so."""
+
+
+class ModelCacheError(ModelError):
+    """The cache directory is full, read-only, or held by another process."""
+
+    def __init__(self, message: str, code: ModelErrorCode = ModelErrorCode.CACHE_FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class ModelArtefactError(ModelError):
     """A model's files are missing, damaged, or contradict each other."""
 
     code = "MODEL_ARTEFACT_INVALID"
+
+    def __init__(self, message: str, code: ModelErrorCode | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
 
 
 class InferenceError(ModelError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -107,9 +108,12 @@ class Reporter:
     def error(
         self, event: EventType, context: str, error: BaseException, where: str, **payload: Any
     ) -> None:
-        """Something failed: the neighbour's three keys, our stable code, and ``payload``."""
+        """Something failed: the neighbour's three keys, our stable code, and ``payload``.
+
+        Not a log line of its own: what ends a run is raised, and a sink may fail at every frame.
+        """
         payload |= describe(error) | {"error_context": where}
-        log.error("%s %s", event.value, payload)
+        log.debug("%s %s", event.value, payload)
         self._send(UpdateSeverity.ERROR, event, context, payload)
 
     def _send(
@@ -123,6 +127,25 @@ class Reporter:
                 handler(update)
             except Exception:  # a listener must not end what it listens to
                 log.warning("status handler %r failed", handler, exc_info=True)
+
+
+class Throttle:
+    """Lets one log line a second pass, and says how many it stands for."""
+
+    def __init__(self, interval: float = 1.0) -> None:
+        self._interval = interval
+        self._count = 0
+        self._next = 0.0
+
+    def tick(self) -> int:
+        """Count one; the number since the last line if it is time for another, else 0."""
+        self._count += 1
+        now = time.monotonic()
+        if now < self._next:
+            return 0
+        self._next = now + self._interval
+        count, self._count = self._count, 0
+        return count
 
 
 def describe(error: BaseException) -> dict[str, str]:

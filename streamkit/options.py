@@ -21,9 +21,8 @@ from streamkit.predictions import Result
 from streamkit.reader import ReadOptions
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
-from streamkit.sources import open_source
+from streamkit.sources import open_source, options_from_properties
 from streamkit.sources.base import Source
-from streamkit.sources.properties import options_from_properties
 from streamkit.stream import Stage
 from streamkit.watchdog import PipelineWatchDog
 
@@ -93,9 +92,11 @@ class SourceReference:
 
 
 def _opener(reference: Any, properties: Mapping[str, Any] | None) -> Callable[[], Source]:
-    options = options_from_properties(properties or {})
+    options: dict[str, Any] = {}
     if isinstance(reference, SourceReference):
-        reference, options = reference.reference, {**options, **reference.options}
+        reference, options = reference.reference, dict(reference.options)
+    if properties:
+        options |= options_from_properties(properties, reference)
     return lambda: open_source(reference, **options)
 
 

@@ -1,4 +1,4 @@
-"""Finding an adapter by name in a table of ``"module:Class"`` strings; options that explain themselves."""
+"""Adapters by name, from tables of ``"module:Class"`` strings; options that explain themselves."""
 
 from __future__ import annotations
 

@@ -46,11 +46,102 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("ROBOFLOW_API_KEY", "API_KEY"),
         description="the key for the weights API",
     )
+    api_key_file: Path | None = Field(
+        None,
+        validation_alias="STREAMKIT_API_KEY_FILE",
+        description="a file that holds the key, for where the environment can be seen by others",
+    )
+    device_id: str = Field(
+        "streamkit",
+        validation_alias="DEVICE_ID",
+        description="what this machine calls itself to the weights API",
+    )
+    model_request_timeout: float = Field(
+        30.0,
+        validation_alias=AliasChoices(
+            "ROBOFLOW_API_REQUEST_TIMEOUT", "STREAMKIT_MODEL_REQUEST_TIMEOUT"
+        ),
+        gt=0,
+        description="seconds without a byte after which a request for a model has failed",
+    )
+    model_request_tries: int = Field(
+        4,
+        validation_alias=AliasChoices(
+            "TRANSIENT_ROBOFLOW_API_ERRORS_RETRIES", "STREAMKIT_MODEL_REQUEST_TRIES"
+        ),
+        ge=1,
+        description="how often a request for a model is made before giving up",
+    )
+    s3_bucket: str | None = Field(
+        None,
+        validation_alias=AliasChoices("STREAMKIT_S3_BUCKET", "INFER_BUCKET"),
+        description="a bucket with models: <prefix>/<dataset>/<version>/weights.onnx and so on",
+    )
+    s3_prefix: str = Field(
+        "", validation_alias="STREAMKIT_S3_PREFIX", description="where in the bucket models begin"
+    )
+    s3_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        description="an S3-compatible server other than Amazon's",
+    )
+    s3_region: str | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="the bucket's region",
+    )
+    s3_access_key_id: SecretStr | None = Field(
+        None, validation_alias="AWS_ACCESS_KEY_ID", description="for the bucket"
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        None, validation_alias="AWS_SECRET_ACCESS_KEY", description="for the bucket"
+    )
+    s3_session_token: SecretStr | None = Field(
+        None, validation_alias="AWS_SESSION_TOKEN", description="for the bucket"
+    )
+    models_cache_auth_enabled: bool = Field(
+        False,
+        validation_alias="MODELS_CACHE_AUTH_ENABLED",
+        description="ask the weights API for every key before a model answers it",
+    )
+    models_cache_auth_cache_ttl: float = Field(
+        900.0,
+        validation_alias="MODELS_CACHE_AUTH_CACHE_TTL",
+        gt=0,
+        description="seconds for which a key's access to a model is remembered",
+    )
+    models_cache_auth_denial_ttl: float = Field(
+        30.0,
+        validation_alias="STREAMKIT_MODELS_CACHE_AUTH_DENIAL_TTL",
+        gt=0,
+        description="seconds for which a refusal is remembered",
+    )
+    models_cache_auth_cache_max_size: int = Field(
+        100_000,
+        validation_alias="MODELS_CACHE_AUTH_CACHE_MAX_SIZE",
+        ge=1,
+        description="pairs of key and model that are remembered at most",
+    )
     offline_mode: bool = Field(
         False, validation_alias="OFFLINE_MODE", description="never touch the network for models"
     )
     max_active_models: int = Field(
         8, validation_alias="MAX_ACTIVE_MODELS", ge=1, description="models kept loaded at a time"
+    )
+    memory_free_threshold: float = Field(
+        0.0,
+        validation_alias="MEMORY_FREE_THRESHOLD",
+        ge=0,
+        lt=1,
+        description="free part of RAM or GPU memory below which idle models are let go (0: never)",
+    )
+    disk_cache_cleanup: bool = Field(
+        False,
+        validation_alias="DISK_CACHE_CLEANUP",
+        description="delete a downloaded model's files when it is let go for want of room",
+    )
+    preload_models: Names = Field(
+        (), validation_alias="PRELOAD_MODELS", description="models that a server loads at its start"
     )
 
     onnxruntime_execution_providers: Names = Field(
@@ -137,7 +228,12 @@ class Settings(BaseSettings):
         description="max_fps thins a file by its own times instead of slowing it down",
     )
 
-    @field_validator("onnxruntime_execution_providers", "required_onnx_providers", mode="before")
+    @field_validator(
+        "onnxruntime_execution_providers",
+        "required_onnx_providers",
+        "preload_models",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -149,10 +245,25 @@ class Settings(BaseSettings):
     def load(cls, **given: Any) -> Settings:
         """The environment, ``given`` on top. Raises ``ConfigError`` naming each bad variable."""
         try:
-            return cls(**given)
+            settings = cls(**given)
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
             raise ConfigError("; ".join(lines)) from error
+        if settings.api_key is None and settings.api_key_file is not None:
+            return settings.model_copy(update={"api_key": read_key(settings.api_key_file)})
+        return settings
+
+
+def read_key(path: Path) -> SecretStr:
+    """The API key in a file, its first line. ``ConfigError`` where there is none."""
+    try:
+        lines = path.read_text("utf-8-sig").strip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(f"the API key cannot be read from {path}: {reason}") from None
+    if not lines:
+        raise ConfigError(f"the API key cannot be read from {path}: it is empty")
+    return SecretStr(lines[0].strip())
 
 
 def variable(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The one PyAV loop: open, find the video, decode, give pictures times; FFmpeg's errors end here."""
+"""The one PyAV loop: open, find the video, decode, give times; FFmpeg's errors end here."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def video_of(container: InputContainer, reference: str) -> VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
         raise _connection_error(reference, "there is no video in it", StreamErrorCode.NO_VIDEO)
-    if streams[0].codec_context is None:
+    if getattr(streams[0], "codec_context", None) is None:
         text = "there is no decoder for its video codec"
         raise _connection_error(reference, text, StreamErrorCode.CODEC_UNSUPPORTED)
     return streams[0]

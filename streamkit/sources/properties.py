@@ -11,67 +11,17 @@ from streamkit.errors import ConfigError
 MEANT = ("pos_msec", "pos_frames", "frame_width", "frame_height", "fps", "fourcc")
 """Those that do something here; the others are accepted and passed over."""
 
-KNOWN = frozenset(MEANT) | frozenset(
-    [
-        "pos_avi_ratio",
-        "frame_count",
-        "format",
-        "mode",
-        "brightness",
-        "contrast",
-        "saturation",
-        "hue",
-        "gain",
-        "exposure",
-        "convert_rgb",
-        "white_balance_blue_u",
-        "rectification",
-        "monochrome",
-        "sharpness",
-        "auto_exposure",
-        "gamma",
-        "temperature",
-        "trigger",
-        "trigger_delay",
-        "white_balance_red_v",
-        "zoom",
-        "focus",
-        "guid",
-        "iso_speed",
-        "backlight",
-        "pan",
-        "tilt",
-        "roll",
-        "iris",
-        "settings",
-        "buffersize",
-        "autofocus",
-        "sar_num",
-        "sar_den",
-        "backend",
-        "channel",
-        "auto_wb",
-        "wb_temperature",
-        "codec_pixel_format",
-        "bitrate",
-        "orientation_meta",
-        "orientation_auto",
-        "hw_acceleration",
-        "hw_device",
-        "hw_acceleration_use_opencl",
-        "open_timeout_msec",
-        "read_timeout_msec",
-        "stream_open_time_usec",
-        "video_total_channels",
-        "video_stream",
-        "audio_stream",
-        "audio_pos",
-        "codec_extradata_index",
-        "frame_type",
-        "n_threads",
-        "pts",
-    ]
-)
+_OTHERS = """
+    pos_avi_ratio frame_count format mode brightness contrast saturation hue gain exposure
+    convert_rgb white_balance_blue_u rectification monochrome sharpness auto_exposure gamma
+    temperature trigger trigger_delay white_balance_red_v zoom focus guid iso_speed backlight
+    pan tilt roll iris settings buffersize autofocus sar_num sar_den backend channel auto_wb
+    wb_temperature codec_pixel_format bitrate orientation_meta orientation_auto
+    hw_acceleration hw_device hw_acceleration_use_opencl open_timeout_msec read_timeout_msec
+    stream_open_time_usec video_total_channels video_stream audio_stream audio_pos
+    codec_extradata_index frame_type n_threads pts
+"""
+KNOWN = frozenset((*MEANT, *_OTHERS.split()))
 
 _log = logging.getLogger(__name__)
 

@@ -35,15 +35,15 @@ class Address:
         if "@" in path and (mark or self.port is not None):
             path = "/***"  # perhaps the rest of a password whose beginning looked like a host
         path = _SECRET_IN_PATH.sub(r"\1***", path)
-        return f"{self.scheme}://{mark}{self._place}{path}"
+        return f"{self.scheme}://{mark}{self.place}{path}"
 
     @property
     def url(self) -> str:
         """The whole address for FFmpeg, credentials percent-encoded. Not for printing."""
         if self.username is None and self.password is None:
-            return f"{self.scheme}://{self._place}{self.rest}"
+            return f"{self.scheme}://{self.place}{self.rest}"
         who = f"{quote(self.username or '', safe='')}:{quote(self.password or '', safe='')}"
-        return f"{self.scheme}://{who}@{self._place}{self.rest}"
+        return f"{self.scheme}://{who}@{self.place}{self.rest}"
 
     @property
     def request_target(self) -> str:
@@ -62,7 +62,8 @@ class Address:
         return self.port or _DEFAULT_PORTS.get(self.scheme, 0)
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
+        """Host and port, as written."""
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:

@@ -1,0 +1,159 @@
+"""Video over HTTP(S): a recording, HLS, or a camera's multipart MJPEG."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import av
+
+from streamkit.errors import SourceError, StreamErrorCode
+from streamkit.sources.base import Capture, Captures, Source, SourceProperties
+from streamkit.sources.connection import Trust
+from streamkit.sources.decoding import (
+    Skip,
+    Timeline,
+    broadcast,
+    declared,
+    lost,
+    opened,
+    recording,
+    translated,
+    video_of,
+)
+from streamkit.sources.hls import Segments, media_playlist, paced
+from streamkit.sources.reference import parse
+from streamkit.sources.web import Body, RemoteFile, Web
+
+_PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl")
+_LIVE_OPTIONS = {"fpsprobesize": "0"}
+
+
+class Kind(StrEnum):
+    """What an HTTP address turns out to be."""
+
+    FILE = "file"
+    PLAYLIST = "playlist"
+    MULTIPART = "multipart"
+    ENDLESS = "endless"
+
+
+class HttpSource(Source):
+    """Any video behind ``http(s)://``. Times in seconds; every wait can be interrupted at once.
+
+    Making one looks at the address (it waits ``open_timeout`` at most) to know whether it is live:
+    a finite file, a playlist with an end, or not. ``live`` spares the look and decides.
+    An address that does not answer counts as live unless its name ends like a video file's.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of this source
+        self,
+        reference: str,
+        *,
+        live: bool | None = None,
+        start: float = 0.0,
+        username: str | None = None,
+        password: str | None = None,
+        open_timeout: float = 10.0,
+        read_timeout: float = 10.0,
+        tls_verify: bool = True,
+        ca_file: str | None = None,
+    ) -> None:
+        self._address = parse(reference, username, password)
+        self.reference = self._address.printable
+        self.properties: SourceProperties | None = None
+        self._stopped = threading.Event()
+        trust = Trust(tls_verify, ca_file)
+        self._web = Web(self.reference, self._stopped, open_timeout, read_timeout, trust)
+        self._start = start
+        self.live = self._looks_live() if live is None else live
+
+    def interrupt(self) -> None:
+        """Stop within 0.1 s."""
+        self._stopped.set()
+
+    def read(self) -> Captures:
+        """Pictures. A live one raises at its end, a finite one when the connection is cut."""
+        try:
+            kind = self._kind()
+            if kind is Kind.FILE and not self.live:
+                yield from self._recorded(RemoteFile(self._web, self._address))
+            elif kind is Kind.PLAYLIST:
+                yield from self._segmented(Segments(self._web, self._address))
+            else:
+                form = "mpjpeg" if kind is Kind.MULTIPART else None
+                yield from self._broadcast(self._web.get(self._address), form)
+        except SourceError as error:
+            if error.code is not StreamErrorCode.INTERRUPTED:
+                raise
+            return
+        if self.live and not self._stopped.is_set():
+            raise lost(self.reference)
+
+    def _looks_live(self) -> bool:
+        try:
+            kind = self._kind()
+            if kind is Kind.PLAYLIST:
+                return not media_playlist(self._web, self._address)[1].ended
+        except SourceError:
+            path = self._address.rest.partition("?")[0].lower()
+            return not path.endswith((".mp4", ".mkv", ".mov", ".avi", ".webm", ".ts", ".m4v"))
+        return kind in (Kind.MULTIPART, Kind.ENDLESS)
+
+    def _kind(self) -> Kind:
+        with self._web.get(self._address) as body:
+            if body.kind.startswith("multipart/"):
+                return Kind.MULTIPART
+            if body.kind in _PLAYLISTS or body.begins_with(b"#EXTM3U"):
+                return Kind.PLAYLIST
+            if body.length is not None:
+                return Kind.FILE
+        with self._web.get(self._address) as body:
+            return Kind.FILE if self._declares_duration(body) else Kind.ENDLESS
+
+    def _declares_duration(self, body: Body) -> bool:
+        with opened(body, self.reference) as container:
+            return bool(container.duration)
+
+    def _recorded(self, file: Any) -> Iterator[Capture]:
+        with closing(file), opened(file, self.reference) as container:
+            stream = video_of(container, self.reference)
+            origin = (container.start_time or 0) / av.time_base
+            begin = datetime.now(UTC)
+            skip = Skip(seconds=origin + self._start if self._start else 0.0)
+            timeline = Timeline(begin, origin)
+            pictures = recording(container, stream, self.reference, timeline, skip, self._stopped)
+            yield from self._announced(pictures, stream, is_file=True)
+
+    def _segmented(self, segments: Segments) -> Iterator[Capture]:
+        if not self.live:
+            yield from self._recorded(segments)
+            return
+        with closing(segments), opened(segments, self.reference) as container:
+            stream = video_of(container, self.reference)
+            pictures = broadcast(container.demux(), stream, self._stopped)
+            yield from self._announced(paced(pictures, self._stopped), stream, is_file=False)
+
+    def _broadcast(self, body: Body, form: str | None) -> Iterator[Capture]:
+        with (
+            closing(body),
+            opened(body, self.reference, form=form, options=_LIVE_OPTIONS) as container,
+        ):
+            stream = video_of(container, self.reference)
+            pictures = broadcast(container.demux(), stream, self._stopped)
+            yield from self._announced(pictures, stream, is_file=False)
+
+    def _announced(
+        self, captures: Iterator[Capture], stream: Any, *, is_file: bool
+    ) -> Iterator[Capture]:
+        try:
+            for number, capture in enumerate(captures):
+                if not number:
+                    self.properties = declared(stream, capture, is_file=is_file)
+                yield capture
+        except (av.FFmpegError, OSError) as error:
+            raise translated(error, self.reference, opening=False) from error
