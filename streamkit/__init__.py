@@ -93,7 +93,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604, RUF022 - the table above, so that `import streamkit` stays cheap
+__all__ = [
     "BasePipelineWatchDog",
     "BufferConsumptionStrategy",
     "BufferFillingStrategy",

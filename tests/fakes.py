@@ -108,7 +108,8 @@ class Deaf(Source):
 
     def read(self) -> Captures:
         time.sleep(self._seconds)
-        raise SourceError("woke", StreamErrorCode.TIMEOUT)
+        if self.live:
+            raise SourceError("woke", StreamErrorCode.TIMEOUT)
         yield Capture(picture(0), START)
 
     def interrupt(self) -> None:
@@ -118,7 +119,7 @@ class Deaf(Source):
 class Collector:
     """A sink that remembers, and may be slow or fail on the way."""
 
-    def __init__(self, before: Callable[[Result], None] | None = None) -> None:
+    def __init__(self, before: Callable[[Result], object] | None = None) -> None:
         self.results: list[Result] = []
         self.closed_times = 0
         self._before = before

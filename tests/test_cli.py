@@ -1,4 +1,4 @@
-"""The command line as a stranger meets it: it runs, it ends, and every mistake is one clear line."""
+"""The command line as a stranger meets it: it runs, it ends, every mistake is one clear line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -51,13 +50,15 @@ def test_a_run_writes_what_it_was_asked_for_and_ends_with_the_account(
         assert sum(1 for _ in container.decode(stream)) == 20
 
 
-def test_a_document_runs_and_options_add_to_it(short: Path, tmp_path: Path) -> None:
-    document = tmp_path / "door.yaml"
-    document.write_text(f"sources: [short.mp4]\nmodel: {MODEL}\nsinks: [{{jsonl: {{path: a.jsonl}}}}]")
-    more = tmp_path / "b.jsonl"
+def test_a_document_runs_and_options_add_to_it(short: Path) -> None:
+    document = short.with_name("door.yaml")
+    document.write_text(
+        f"sources: [short.mp4]\nmodel: {MODEL}\nsinks: [{{jsonl: {{path: a.jsonl}}}}]"
+    )
+    more = short.with_name("b.jsonl")
     done = streamkit("run", document, "--jsonl", more, "--confidence", "0.9", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 20
+    assert len(short.with_name("a.jsonl").read_text().splitlines()) == 20
     assert len(more.read_text().splitlines()) == 20
 
 
@@ -117,7 +118,7 @@ def test_an_unknown_model(short: Path) -> None:
 
 
 @pytest.fixture
-def model_copy(tmp_path: Path) -> Iterator[Path]:
+def model_copy(tmp_path: Path) -> Path:
     copy = tmp_path / "model"
     shutil.copytree(MODEL, copy)
     return copy

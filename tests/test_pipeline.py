@@ -212,14 +212,16 @@ def test_rounds_of_files_are_full_and_aligned_and_ended_ones_are_none() -> None:
 def test_sequential_mode_calls_per_frame_and_batch_mode_lists_even_one() -> None:
     one: list[Any] = []
     pipeline = pipeline_of(
-        [Clip(3), Clip(3)], on_prediction=lambda p, f: one.append(f.source_id), sink_mode="sequential"
+        [Clip(3), Clip(3)],
+        on_prediction=lambda _, f: one.append(f.source_id),
+        sink_mode="sequential",
     )
     pipeline.start()
     pipeline.join()
     assert Counter(one) == {0: 3, 1: 3}
     lists: list[Any] = []
     pipeline = pipeline_of(
-        Clip(2), on_prediction=lambda p, f: lists.append(len(f)), sink_mode=SinkMode.BATCH
+        Clip(2), on_prediction=lambda _, f: lists.append(len(f)), sink_mode=SinkMode.BATCH
     )
     pipeline.start()
     pipeline.join()
@@ -230,7 +232,7 @@ def test_cameras_of_different_rates_keep_their_rates_and_a_silent_one_holds_nobo
     cameras = [Camera(fps=60), Camera(fps=60), Camera(fps=10)]
     rounds: list[list[bool]] = []
     pipeline = pipeline_of(
-        cameras, on_prediction=lambda p, f: rounds.append([one is not None for one in f])
+        cameras, on_prediction=lambda _, f: rounds.append([one is not None for one in f])
     )
     with pipeline:
         until(lambda: pipeline.stats()["streams"][0]["delivered"] >= 120)
@@ -418,7 +420,7 @@ def test_starting_twice_is_refused_and_joining_before_the_start_returns() -> Non
 def test_the_callback_runs_on_the_thread_that_started() -> None:
     threads: set[str] = set()
     pipeline = pipeline_of(
-        Clip(3), on_prediction=lambda p, f: threads.add(threading.current_thread().name)
+        Clip(3), on_prediction=lambda *_: threads.add(threading.current_thread().name)
     )
     pipeline.start(use_main_thread=True)
     pipeline.join()

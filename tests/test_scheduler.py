@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamkit.errors import ClosedError
 from streamkit.events import DropCause
-from streamkit.scheduler import FINITE, LIVE, Lane, LanePolicy, Overflow, Scheduler
+from streamkit.scheduler import FINITE, LIVE, Lane, LanePolicy, Overflow, Scheduler, Ticket
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def lane_of(
     return scheduler.open(policy, on_drop=drops, window=window), drops
 
 
-def numbers(batch: list[object]) -> list[int]:
-    return [ticket.item.number for ticket in batch]  # type: ignore[attr-defined]
+def numbers(batch: list[Ticket[Item]]) -> list[int]:
+    return [ticket.item.number for ticket in batch]
 
 
 def test_a_live_lane_keeps_the_newest_and_counts_the_rest() -> None:
@@ -268,26 +268,30 @@ def test_every_item_is_delivered_or_dropped_exactly_once(
     lane, drops = lane_of(scheduler, LanePolicy(capacity, overflow, eager), window=4)
     results, offered = iter(lane), 0
     delivered: list[int] = []
-    open_tickets = []
+    ready = 0
     for action in puts:
         if action == 0:
             lane.put(Item(offered))
             offered += 1
-        elif action == 1 and lane.servable:
-            open_tickets += scheduler.take()
-            while open_tickets:
-                open_tickets.pop().complete()
-        elif action == 2 and lane._results is not None and len(lane._results):
+        elif action == 1:
+            ready += complete_a_batch(scheduler, lane)
+        elif ready:
             delivered.append(next(results)[0].number)
             lane.release()
+            ready -= 1
     lane.close(discard=stop_early)
-    while lane.servable:
-        for ticket in scheduler.take():
-            ticket.complete()
-        while lane._results is not None and len(lane._results):
-            delivered.append(next(results)[0].number)
-            lane.release()
-    delivered += [item.number for item, _ in lane]
+    while complete_a_batch(scheduler, lane):
+        delivered += [item.number for item, _ in [next(results)]]
+        lane.release()
+    delivered += [item.number for item, _ in results]
     accounted = Counter(delivered) + Counter(number for number, _ in drops.items)
     assert accounted == Counter(range(offered))
     assert delivered == sorted(delivered)
+
+
+def complete_a_batch(scheduler: Scheduler[Item], lane: Lane[Item]) -> int:
+    """Take what may be taken, the later first to be done; how many."""
+    tickets = scheduler.take() if lane.servable else []
+    for ticket in reversed(tickets):
+        ticket.complete()
+    return len(tickets)
