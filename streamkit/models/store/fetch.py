@@ -133,10 +133,11 @@ class _Count:
 def _receive(response: httpx.Response, part: Path, total: int | None, count: _Count) -> None:
     """Append to ``part``, or begin it anew; what came is kept even if the rest does not come."""
     require_room(part.parent, (total or 0) - count.have)
-    with keeping(part), part.open("ab" if count.have else "wb", buffering=0) as file:
+    with keeping(part), part.open("ab" if count.have else "wb") as file:
         for piece in response.iter_bytes():
             file.write(piece)
             count.add(len(piece), total)
+        file.flush()
         os.fsync(file.fileno())
     if total is not None and count.have < total:
         text = f"only {count.have} of {total} bytes of {part.name} came"
@@ -158,8 +159,9 @@ def _check(party: str, part: Path, name: str, body: _Body, wanted: Download) -> 
 
 def _body(response: httpx.Response, wanted: Download) -> _Body:
     headers = response.headers
-    total = None if "content-encoding" in headers else _total(response)
-    md5 = _goog_md5(headers.get("x-goog-hash", ""))
+    encoded = "content-encoding" in headers  # sizes and hashes are then of something else
+    total = None if encoded else _total(response)
+    md5 = None if encoded else _goog_md5(headers.get("x-goog-hash", ""))
     etag = headers.get("etag", "")
     modified = headers.get("last-modified")
     known = wanted.sha256 or md5 or ("" if etag.startswith("W/") else etag)
