@@ -60,7 +60,7 @@ class Delivery:
         self.on_over: Callable[[], None] = lambda: None
         """Called when the sink has closed by itself: somebody shut the window."""
         self.thread_id: int | None = None
-        """The thread that calls the sink, once it does."""
+        """The thread that calls the sink, while it does."""
         self._finished = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -107,7 +107,8 @@ class Delivery:
                 for ticket in batch:
                     ticket.complete()
         finally:
-            self._shut()
+            self.shut()
+            self.thread_id = None
             self._finished.set()
             self.on_end()
 
@@ -122,7 +123,8 @@ class Delivery:
         else:
             self.written += len(results)
 
-    def _shut(self) -> None:
+    def shut(self) -> None:
+        """Close the sink; what it fails with is told."""
         try:
             self._close()
         except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline

@@ -189,12 +189,11 @@ class InferencePipeline:
         where the pipeline was made with ``require_sources``.
         """
         with self._lock:
-            if self._run is not None and not self._run.done.is_set():
+            if self.running:
                 raise StreamOperationNotAllowedError("the pipeline is already running")
             self._deliveries, main = self._make_deliveries()
-            self._run = run = Run(self._parts())
             in_caller = main if use_main_thread else None
-            run.start(in_caller=in_caller)
+            run = self._launched(in_caller)
         try:
             self._begun(run)
             if in_caller is not None:
@@ -204,6 +203,17 @@ class InferencePipeline:
         except BaseException:
             self.terminate()
             raise
+
+    def _launched(self, in_caller: Delivery | None) -> Run:
+        run = Run(self._parts())
+        try:
+            run.start(in_caller=in_caller)
+        except BaseException:
+            for delivery in self._deliveries:
+                delivery.shut()
+            raise
+        self._run = run
+        return run
 
     def _begun(self, run: Run) -> None:
         if self._options.on_start is not None:
@@ -304,11 +314,16 @@ class InferencePipeline:
     def _make_deliveries(self) -> tuple[list[Delivery], Delivery | None]:
         """One for each sink, and the one that belongs on the thread that starts the run."""
         options = self._options
-        made = [sink if isinstance(sink, Sink) else sink() for sink in options.sinks]
-        deliveries = [
-            Delivery.to(sink, f"{type(sink).__name__} {number}", self._reporter)
-            for number, sink in enumerate(made)
-        ]
+        deliveries: list[Delivery] = []
+        try:
+            for number, given in enumerate(options.sinks):
+                sink = given if isinstance(given, Sink) else given()
+                name = f"{type(sink).__name__} {number}"
+                deliveries.append(Delivery.to(sink, name, self._reporter))
+        except BaseException:
+            for delivery in deliveries:
+                delivery.shut()
+            raise
         if options.on_result is not None:
             deliveries.insert(0, self._result_delivery(options.on_result))
         if options.on_prediction is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from streamkit.frame import Image, VideoFrame
+from streamkit.masks import Masks
 
 if TYPE_CHECKING:
     import supervision
@@ -20,6 +21,9 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Index: TypeAlias = npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice | list[int]
 Wire: TypeAlias = dict[str, Any]
 """A plain dict, JSON-ready, with the neighbour's keys."""
+MaskFormat: TypeAlias = Literal["polygon", "rle"]
+KeypointNames: TypeAlias = tuple[tuple[str, ...], ...]
+"""For each class id the names of its keypoints, by keypoint id."""
 
 
 @runtime_checkable
@@ -47,6 +51,13 @@ class Detections:
     """(width, height) of the picture."""
     tracker_id: Ints | None = None
     """(N,) ``int64``, once a tracker has seen them."""
+    masks: Masks | None = None
+    """The exact shape of each, from models that segment."""
+    keypoints: Floats | None = None
+    """(N, K, 3) ``float32``: x and y in pixels of the picture, confidence; all 0 where there is none
+    (its confidence was too low, or the class has fewer than K)."""
+    keypoint_names: KeypointNames = ()
+    """By reference, like ``names``."""
 
     @classmethod
     def empty(cls, names: Sequence[str], image_size: tuple[int, int]) -> Detections:
@@ -59,13 +70,14 @@ class Detections:
 
     def __getitem__(self, which: Index) -> Detections:
         """The chosen objects, by mask, indices or slice."""
-        tracks = None if self.tracker_id is None else self.tracker_id[which]
+        optional = {"tracker_id": self.tracker_id, "masks": self.masks, "keypoints": self.keypoints}
+        chosen = {name: column[which] for name, column in optional.items() if column is not None}
         return replace(
             self,
             xyxy=self.xyxy[which],
             confidence=self.confidence[which],
             class_id=self.class_id[which],
-            tracker_id=tracks,
+            **chosen,
         )
 
     @property
@@ -73,12 +85,14 @@ class Detections:
         """The class name of each object."""
         return [self.names[i] for i in self.class_id.tolist()]
 
-    def dict(self) -> Wire:
-        """The wire form: ``{"image": {width, height}, "predictions": [{x, y, ...}]}``."""
-        width, height = self.image_size
-        return {"image": {"width": width, "height": height}, "predictions": self._rows()}
+    def dict(self, masks: MaskFormat = "polygon") -> Wire:
+        """The wire form: ``{"image": {width, height}, "predictions": [{x, y, ...}]}``.
 
-    def _rows(self) -> list[Wire]:
+        ``masks``: as ``points``, the largest outline of each object, or as COCO's ``rle``.
+        """
+        return {"image": _size(self.image_size), "predictions": self._rows(masks)}
+
+    def _rows(self, masks: MaskFormat) -> list[Wire]:
         x1, y1, x2, y2 = self.xyxy.T.astype(np.float64) if len(self) else np.empty((4, 0))
         columns: Wire = {
             "x": ((x1 + x2) / 2).tolist(),
@@ -87,25 +101,134 @@ class Detections:
             "height": (y2 - y1).tolist(),
             "confidence": self.confidence.tolist(),
             "class": self.labels,
-            "class_id": self.class_id.tolist(),
-            "detection_id": [random_uuid() for _ in range(len(self))],
         }
+        if self.masks is not None:
+            columns |= {"points": _points(self.masks)} if masks == "polygon" else {}
+        columns["class_id"] = self.class_id.tolist()
+        columns["detection_id"] = [random_uuid() for _ in range(len(self))]
+        if self.masks is not None:
+            columns |= {"rle": self.masks.rle()} if masks == "rle" else {}
+            columns["mask_format"] = [masks] * len(self)
+        if self.keypoints is not None:
+            columns["keypoints"] = self._keypoint_rows(self.keypoints)
         if self.tracker_id is not None:
             columns["tracker_id"] = self.tracker_id.tolist()
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
+    def _keypoint_rows(self, keypoints: Floats) -> list[list[Wire]]:
+        """Those that are there, of each object."""
+        names = [self.keypoint_names[i] for i in self.class_id.tolist()]
+        return [
+            [
+                {"x": x, "y": y, "confidence": c, "class_id": i, "class": name}
+                for i, (name, (x, y, c)) in enumerate(zip(named, points, strict=False))
+                if c > 0
+            ]
+            for named, points in zip(names, keypoints.tolist(), strict=True)
+        ]
+
     def to_supervision(self) -> supervision.Detections:
-        """The same objects as ``supervision.Detections``, every field kept."""
+        """The same objects as ``supervision.Detections``, every field kept: keypoints, which have
+        no place of their own there, as ``data["keypoints"]``."""
         import supervision
 
+        data: dict[str, Any] = {"class_name": np.array(self.labels, dtype=str)}
+        if self.keypoints is not None:
+            data["keypoints"] = self.keypoints
         return supervision.Detections(
             xyxy=self.xyxy,
+            mask=None if self.masks is None else self.masks.dense(),
             confidence=self.confidence,
             class_id=self.class_id.astype(int),
             tracker_id=None if self.tracker_id is None else self.tracker_id.astype(int),
-            data={"class_name": np.array(self.labels, dtype=str)},
+            data=data,
             metadata={"image_size": self.image_size},
         )
+
+
+def _size(image_size: tuple[int, int]) -> Wire:
+    return {"width": image_size[0], "height": image_size[1]}
+
+
+def _points(masks: Masks) -> list[list[Wire]]:
+    largest = [outlines[0].tolist() if outlines else [] for outlines in masks.polygons()]
+    return [[{"x": float(x), "y": float(y)} for x, y in polygon] for polygon in largest]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """What a picture as a whole shows: the classes that are likely enough, best first (M of them)."""
+
+    confidence: Floats
+    """(M,) ``float32``, falling; over all classes the sum is 1."""
+    class_id: Ints
+    """(M,) ``int64``: index into ``names``."""
+    names: tuple[str, ...]
+    """The model's class names, by reference."""
+    image_size: tuple[int, int]
+    """(width, height) of the picture."""
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+    @property
+    def labels(self) -> list[str]:
+        """The class names, best first."""
+        return [self.names[i] for i in self.class_id.tolist()]
+
+    def dict(self) -> Wire:
+        """The wire form: ``predictions`` as a list, ``top`` (``""`` if none) and its confidence."""
+        labels, confidences = self.labels, self.confidence.tolist()
+        rows = zip(labels, self.class_id.tolist(), confidences, strict=True)
+        return {
+            "image": _size(self.image_size),
+            "predictions": [{"class": n, "class_id": i, "confidence": c} for n, i, c in rows],
+            "top": labels[0] if labels else "",
+            "confidence": confidences[0] if confidences else 0.0,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MultiLabelClassification:
+    """What a picture shows, where several classes may be true at once."""
+
+    scores: Floats
+    """(C,) ``float32``: of every class, in the order of ``names``."""
+    class_id: Ints
+    """(M,) ``int64``: the classes that are confident enough, in the order of ``names``."""
+    names: tuple[str, ...]
+    """The model's class names, by reference."""
+    image_size: tuple[int, int]
+    """(width, height) of the picture."""
+
+    def __len__(self) -> int:
+        return len(self.class_id)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes that are confident enough."""
+        return [self.names[i] for i in self.class_id.tolist()]
+
+    def dict(self) -> Wire:
+        """The wire form: ``predictions`` by name, for every class, and ``predicted_classes``."""
+        rows = enumerate(zip(self.names, self.scores.tolist(), strict=True))
+        return {
+            "image": _size(self.image_size),
+            "predictions": {name: {"confidence": c, "class_id": i} for i, (name, c) in rows},
+            "predicted_classes": self.labels,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StubPrediction:
+    """The answer of version 0 of a model, which has not been trained yet."""
+
+    model_id: str
+    task_type: str
+
+    def dict(self) -> Wire:
+        """The wire form; who measured it adds ``time``."""
+        return {"is_stub": True, "model_id": self.model_id, "task_type": self.task_type}
 
 
 @dataclass(slots=True, eq=False)

@@ -67,11 +67,8 @@ class Reader:
             raise
 
     def drop(self, frame: VideoFrame, cause: DropCause) -> None:
-        """Account for a frame that will not be delivered; the lane calls this too."""
-        self.tally.drop(cause)
-        self.reporter.debug(
-            EventType.FRAME_DROPPED, _CONSUMER, cause=cause.value, **identity(frame)
-        )
+        """Account for a frame that will not be delivered."""
+        account_for(self.tally, self.reporter, frame, cause)
 
     def _frame(
         self, source: Source, capture: Capture, arrived: float, measured: float
@@ -164,6 +161,12 @@ class Reader:
             downtime=round(time.monotonic() - lost_at, 3),
         )
         self.on_rest(False)
+
+
+def account_for(tally: Tally, reporter: Reporter, frame: VideoFrame, cause: DropCause) -> None:
+    """Count a lost frame, and tell of it."""
+    tally.drop(cause)
+    reporter.debug(EventType.FRAME_DROPPED, _CONSUMER, cause=cause.value, **identity(frame))
 
 
 def identity(frame: VideoFrame) -> dict[str, object]:

@@ -34,15 +34,21 @@ _ALLOWED = {
 
 
 class StateMachine:
-    """The state of one stream; every change is told, and wakes those who wait for it."""
+    """The state of one stream in one run; every change is told, and wakes who waits for it.
 
-    def __init__(self, source_id: int, reporter: Reporter) -> None:
+    A run has its own, so that a reader left behind in a native call, when it wakes at last, finds
+    itself stopped and not in the next run.
+    """
+
+    def __init__(
+        self, source_id: int, reporter: Reporter, state: StreamState = StreamState.NOT_STARTED
+    ) -> None:
         self.source_id = source_id
-        self.state = StreamState.NOT_STARTED
+        self.state = state
         self.stopped = threading.Event()
         """Set when the run is to end; waits between attempts end with it."""
         self.connected = threading.Event()
-        """Set once the first frame of a run has come, or never will."""
+        """Set once the first frame has come, or never will."""
         self._changed = threading.Condition()
         self._reporter = reporter
 
@@ -52,9 +58,7 @@ class StateMachine:
         return self.state in _OVER
 
     def begin(self) -> None:
-        """A run starts."""
-        self.stopped.clear()
-        self.connected.clear()
+        """The run starts."""
         self._enter(StreamState.INITIALISING)
 
     def running(self) -> None:

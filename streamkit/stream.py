@@ -14,7 +14,7 @@ from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import VideoFrame
 from streamkit.meters import Tally
 from streamkit.predictions import Result
-from streamkit.reader import Reader, ReadOptions, identity
+from streamkit.reader import Reader, ReadOptions, account_for, identity
 from streamkit.scheduler import Lane
 from streamkit.sources.base import Source
 from streamkit.state import CONTEXT, StateMachine, StreamState
@@ -58,7 +58,7 @@ class Stream:
         self.machine = StateMachine(source_id, reporter)
         self._open = open_source
         self._reporter = reporter
-        self._reader = Reader(self.machine, reporter, options, self.tally, self._rest)
+        self._options = options
         self._outlets: Sequence[Outlet] = ()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -90,9 +90,11 @@ class Stream:
         self.error = self.source = None
         self.ended = False
         self._lane, self._outlets = lane, outlets
-        self.machine.begin()
+        self.machine = machine = StateMachine(self.source_id, self._reporter, self.state)
+        reader = Reader(machine, self._reporter, self._options, self.tally, self._rest)
+        machine.begin()
         self._threads = [
-            self._thread("reader", self._read, lane, adopt),
+            self._thread("reader", self._read, reader, lane, adopt),
             self._thread("stream", self._deliver, lane, stages, outlets, on_end),
         ]
         for thread in self._threads:
@@ -104,8 +106,8 @@ class Stream:
 
     def stop(self) -> None:
         """End the run, from any thread; returns at once. What is on its way is dropped, counted."""
-        self.machine.terminate()
         with self._lock:
+            self.machine.terminate()
             source = self.source
         if source is not None:
             source.interrupt()
@@ -157,29 +159,32 @@ class Stream:
 
     # -- the reader thread -------------------------------------------------------------------
 
-    def _read(self, lane: Lane[VideoFrame], adopt: Callable[[Source], None]) -> None:
+    def _read(
+        self, reader: Reader, lane: Lane[VideoFrame], adopt: Callable[[Source], None]
+    ) -> None:
         error: BaseException | None = None
         self._reporter.info(EventType.CONSUMPTION_STARTED, CONTEXT, source_id=self.source_id)
         try:
-            source = self._opened()
+            source = self._opened(reader.machine)
             adopt(source)
-            self._reader.feed(source, lane)
+            reader.feed(source, lane)
         except ClosedError:
             pass
         except Exception as caught:  # noqa: BLE001 - a thread begins here
-            error = None if self.machine.stopped.is_set() else caught
+            error = None if reader.machine.stopped.is_set() else caught
         if error is not None:
             self._fail(error)
         self._reporter.info(EventType.CONSUMPTION_FINISHED, CONTEXT, source_id=self.source_id)
-        self.machine.end(failed=error is not None)
+        reader.machine.end(failed=error is not None)
         lane.close(error)
 
-    def _opened(self) -> Source:
+    def _opened(self, machine: StateMachine) -> Source:
         source = self._open()
         with self._lock:
-            self.source = source
-        if self.machine.stopped.is_set():
-            source.interrupt()
+            if machine.stopped.is_set():
+                source.interrupt()
+            else:
+                self.source = source
         return source
 
     def _fail(self, error: BaseException) -> None:
@@ -221,7 +226,7 @@ class Stream:
             for stage in stages:
                 result = stage(result)
         except Exception:
-            self._reader.drop(frame, DropCause.FAILED)
+            self.dropped(frame, DropCause.FAILED)
             raise
         for outlet in outlets:
             try:
@@ -232,5 +237,5 @@ class Stream:
         self._reporter.debug(EventType.FRAME_CONSUMED, CONTEXT, **identity(frame))
 
     def dropped(self, frame: VideoFrame, cause: DropCause) -> None:
-        """A lane lost a frame of this stream."""
-        self._reader.drop(frame, cause)
+        """Account for a frame of this stream that will not be delivered."""
+        account_for(self.tally, self._reporter, frame, cause)

@@ -14,7 +14,7 @@ import streamkit
 
 PACKAGE = Path(streamkit.__file__).parent
 LEVELS = [
-    {"errors", "frame", "predictions", "events", "meters"},
+    {"errors", "frame", "masks", "predictions", "events", "meters"},
     {"mailbox", "clock", "scheduler", "settings", "buffering", "plugins", "imaging"},
     {"sources", "models", "stages", "sinks"},
     {"state", "reader", "stream", "delivery", "engine", "run", "watchdog", "options", "pipeline",

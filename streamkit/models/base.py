@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from streamkit.predictions import Prediction
 Tensor: TypeAlias = npt.NDArray[np.float32]
 Outputs: TypeAlias = Sequence[npt.NDArray[Any]]
 MaskDecodeMode: TypeAlias = Literal["accurate", "tradeoff", "fast"]
+
+_FRACTIONS: Final = ("confidence", "iou_threshold", "tradeoff_factor", "keypoint_confidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,15 @@ class InferenceOptions:
     The way COCO figures are measured; in a stream it shows one thing under several names.
     """
     mask_decode_mode: MaskDecodeMode = "accurate"
+    """How finely masks are sampled: per pixel of the picture, per cell of the model's own coarse
+    planes (``fast``), or in between."""
     tradeoff_factor: float = 0.0
+    """For ``tradeoff``: 0 is as ``fast``, 1 as ``accurate``."""
+    keypoint_confidence: float = 0.0
+    """Keep keypoints with at least this confidence (inclusive)."""
 
     def __post_init__(self) -> None:
-        for name in ("confidence", "iou_threshold", "tradeoff_factor"):
+        for name in _FRACTIONS:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
         for name in ("max_candidates", "max_detections"):

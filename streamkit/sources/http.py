@@ -70,6 +70,7 @@ class HttpSource(Source):
         trust = Trust(tls_verify, ca_file)
         self._web = Web(self.reference, self._stopped, open_timeout, read_timeout, trust)
         self._start = start
+        self._known: Kind | None = None
         self.live = self._looks_live() if live is None else live
 
     def interrupt(self) -> None:
@@ -105,6 +106,11 @@ class HttpSource(Source):
         return kind in (Kind.MULTIPART, Kind.ENDLESS)
 
     def _kind(self) -> Kind:
+        if self._known is None:
+            self._known = self._looked()
+        return self._known
+
+    def _looked(self) -> Kind:
         with self._web.get(self._address) as body:
             if body.kind.startswith("multipart/"):
                 return Kind.MULTIPART

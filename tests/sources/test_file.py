@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,7 @@ def test_joined_recordings_do_not_turn_time_back() -> None:
     timeline = Timeline(datetime(2026, 1, 1, tzinfo=UTC), origin=10.0)
     seconds = [10.0, 10.5, 11.0, 2.0, 2.5, None, 3.4]
     moments = [timeline.at(second) for second in seconds]
-    steps = [(b - a).total_seconds() for a, b in zip(moments, moments[1:], strict=False)]
+    steps = [(b - a).total_seconds() for a, b in pairwise(moments)]
     assert steps == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.5, 0.4])
 
 
@@ -260,8 +262,6 @@ def test_any_pixel_format_and_size_becomes_bgr(
 
 
 def turned_by_ffmpeg(path: Path) -> np.ndarray[Any, Any]:
-    import subprocess
-
     target = path.with_suffix(".png")
     command = [needs_program("ffmpeg"), "-v", "error", "-y", "-i", str(path), "-frames:v", "1"]
     subprocess.run([*command, str(target)], check=True)
@@ -273,7 +273,7 @@ def open_files() -> set[str]:
     folder = Path("/proc/self/fd")
     if not folder.exists():
         pytest.skip("only Linux tells which files are open")
-    return {os.readlink(entry) for entry in folder.iterdir() if entry.is_symlink()}
+    return {str(entry.readlink()) for entry in folder.iterdir() if entry.is_symlink()}
 
 
 def test_a_name_that_looks_like_an_address_is_still_a_file(tmp_path: Path) -> None:

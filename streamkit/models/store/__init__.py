@@ -5,14 +5,15 @@ A further source of models (a bucket, the weights API) is one more provider in o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import SecretStr
 
-from streamkit.errors import ModelNotFoundError
-from streamkit.models.ids import ModelId, Where, suggestion
+from streamkit.errors import ConfigError, ModelNotFoundError
+from streamkit.models.ids import ModelId, suggestion
+from streamkit.models.remote import RemoteFile
 from streamkit.models.store.package import Package, read_path
 
 
@@ -35,13 +36,26 @@ class Provider(Protocol):
 class Store:
     """Asks its providers in order."""
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        *,
+        from_web: Callable[[RemoteFile], Package] | None = None,
+    ) -> None:
+        """``from_web``: what brings a model that is named by a URL."""
         self.providers = tuple(providers)
+        self._from_web = from_web
 
-    def find(self, model: Where, api_key: SecretStr | None = None) -> Package:
-        """The files of ``model``. Raises ``ModelNotFoundError``, ``ModelArtefactError``."""
+    def find(
+        self, model: ModelId | Path | RemoteFile, api_key: SecretStr | None = None
+    ) -> Package:
+        """The files of ``model``. Raises ``ModelNotFoundError`` and what providers raise."""
         if isinstance(model, Path):
             return read_path(model)
+        if isinstance(model, RemoteFile):
+            if self._from_web is None:
+                raise ConfigError(f"{model}: models are not taken from the web here")
+            return self._from_web(model)
         for provider in self.providers:
             package = provider.find(model, api_key)
             if package is not None:

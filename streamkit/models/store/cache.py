@@ -1,4 +1,4 @@
-"""The cache directory: ``<dataset>/<version>/`` as the neighbour lays it out, one lock per model."""
+"""The cache directory: ``<dataset>/<version>/`` as the neighbour has it, one lock per model."""
 
 from __future__ import annotations
 

@@ -99,7 +99,8 @@ class Downloads:
         if self.offline:
             raise damage or _offline(model, self.cache)
         if not remotes:
-            return _nothing(damage)
+            _complain(damage)
+            return None
         with self.cache.lock(model):
             package, damage = self._kept(model)  # another process may have brought it meanwhile
             return package or self._fetch(model, api_key, remotes, damage)
@@ -131,7 +132,8 @@ class Downloads:
             except ModelError as error:
                 log.info("%s: not from %s: %s", model, remote.place, error)
                 errors.append(error)
-        return _nothing(damage, *errors)
+        _complain(damage, *errors)
+        return None
 
     def _fill(self, folder: Path, offer: Offer) -> None:
         """All files of ``offer``, the weights last; those which are whole are not asked for."""
@@ -156,7 +158,8 @@ def _whole(folder: Path, offer: Offer) -> set[str]:
     return set(sidecar.files) - set(sidecar.broken(folder))
 
 
-def _nothing(damage: ModelArtefactError | None, *errors: ModelError) -> None:
+def _complain(damage: ModelArtefactError | None, *errors: ModelError) -> None:
+    """Raise what says most about why there is no model; nothing where nobody knows it."""
     if damage is not None and errors:
         text = f"{damage}; and it cannot be downloaded again: {errors[0]}"
         raise ModelArtefactError(text, ModelErrorCode.HASH_MISMATCH) from errors[0]

@@ -1,4 +1,4 @@
-"""Downloads: streamed beside their target, resumed where they broke off, checked, then put in place."""
+"""Downloads: streamed beside their target, resumed, checked, and only then put in place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     import httpx
 
 OnProgress: TypeAlias = Callable[[str, int, int | None], None]
-"""Told of a file's name, the bytes that are there, and of how many (``None``: unknown)."""
+"""Told of a file's name, the bytes that are there, and of how many (``None``: unknown).
+
+In the end, whatever it was, of 0 out of 0.
+"""
 
 LIMIT: Final = (2 << 30) - 1
 """Bytes: what a protobuf message can hold."""
@@ -61,19 +64,25 @@ def download(http: Http, wanted: Download, target: Path, progress: OnProgress) -
     A broken connection is resumed, also by another process later, if the server can. Raises
     ``ModelUnavailableError``, ``ModelArtefactError`` for a wrong hash, ``ModelCacheError``.
     """
+    try:
+        part = _persist(http, wanted, target, progress)
+        with keeping(target):
+            put(part, target)
+    except ModelCacheError:
+        _discard(target)
+        raise
+    finally:
+        progress(target.name, 0, 0)
+
+
+def _persist(http: Http, wanted: Download, target: Path, progress: OnProgress) -> Path:
     while True:
         before = _size(_found(target))
         try:
-            part = http.persist(lambda: _attempt(http, wanted, target, progress))
-        except ModelCacheError:
-            _discard(target)
-            raise
+            return http.persist(lambda: _attempt(http, wanted, target, progress))
         except ModelUnavailableError:
             if _size(_found(target)) < before + _WORTH_IT:
                 raise
-        else:
-            with keeping(target):
-                return put(part, target)
 
 
 def _found(target: Path) -> Path | None:

@@ -1,8 +1,9 @@
-"""Asking a server over HTTP: queries kept out of every log, errors made ours, failures tried again."""
+"""Asking a server over HTTP: queries kept out of logs, errors made ours, failures tried again."""
 
 from __future__ import annotations
 
 import email.utils
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ import tenacity
 from streamkit.errors import (
     ConfigError,
     ModelAccessError,
+    ModelArtefactError,
     ModelErrorCode,
     ModelNotFoundError,
     ModelUnavailableError,
@@ -58,15 +60,26 @@ class Http:
         """The JSON object at ``url``. Raises as ``stream``, and for what is none."""
         return self.persist(lambda: self._json(url, query))
 
-    def _json(self, url: str, query: Mapping[str, str]) -> dict[str, Any]:
+    def small_file(self, url: str, sha256: str) -> bytes:
+        """The small file at ``url``. Raises as ``stream``, and ``ModelArtefactError``."""
+        data = self.persist(lambda: self._body(url, {}))
+        if (found := hashlib.sha256(data).hexdigest()) != sha256:
+            text = f"{self.party}: {bare(url)} has the sha256 {found} instead of {sha256}"
+            raise ModelArtefactError(text, ModelErrorCode.HASH_MISMATCH)
+        return data
+
+    def _body(self, url: str, query: Mapping[str, str]) -> bytes:
+        body = b""
         with self.stream(url, query) as response:
-            body = b""
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > REPLY_LIMIT:
                     raise self._malformed(f"more than {REPLY_LIMIT} bytes")
+        return body
+
+    def _json(self, url: str, query: Mapping[str, str]) -> dict[str, Any]:
         try:
-            reply = json.loads(body)
+            reply = json.loads(self._body(url, query))
         except (ValueError, RecursionError):
             raise self._malformed("no JSON") from None
         if not isinstance(reply, dict):
@@ -150,7 +163,7 @@ class Http:
         return ModelUnavailableError(text, ModelErrorCode.MALFORMED)
 
     def persist(self, work: Callable[[], T]) -> T:
-        """``work``, tried again while it raises what may pass: no answer, 408, 429, 5xx, half a body.
+        """``work``, tried again while it raises what may pass: no answer, 408, 429, 5xx, half of one.
 
         Waits as long as the server says (``Retry-After``), else exponentially with jitter.
         """

@@ -10,9 +10,18 @@ from typing import Final
 from streamkit.errors import ModelArtefactError, ModelNotFoundError
 from streamkit.models.store.environment import Environment, ModelType, read_environment
 from streamkit.models.store.files import check, look, read_json, read_lines
+from streamkit.models.store.keypoints import KeypointNames, read_keypoints
 
 WEIGHTS: Final = ("weights.onnx", "yolov5s_weights.onnx", "best.onnx")
 """Names of the weights file, by family; the first that is there counts."""
+
+TEXTS: Final = (
+    "environment.json",
+    "class_names.txt",
+    "keypoints_metadata.json",
+    "model_type.json",
+)
+"""The small files beside it."""
 
 WEIGHTS_LIMIT: Final = (2 << 30) - 1
 """Bytes: what a protobuf message can hold."""
@@ -27,6 +36,7 @@ class Package:
     kind: ModelType | None = None
     names: tuple[str, ...] | None = None
     environment: Environment | None = None
+    keypoints: KeypointNames | None = None
 
 
 def read_path(path: Path) -> Package:
@@ -49,9 +59,19 @@ def read_folder(folder: Path, model_id: str, weights: Path | None = None) -> Pac
     """``weights.onnx``, ``environment.json``, ``class_names.txt`` and ``model_type.json``."""
     kind = read_json(folder / "model_type.json", ModelType)
     environment = read_environment(folder / "environment.json")
-    names = read_lines(folder / "class_names.txt")
+    names = _names(folder / "class_names.txt", environment)
+    keypoints = read_keypoints(folder / "keypoints_metadata.json")
     weights = check(weights or _weights(folder), WEIGHTS_LIMIT)
-    return Package(model_id, weights, kind, names, environment)
+    return Package(model_id, weights, kind, names, environment, keypoints)
+
+
+def _names(path: Path, environment: Environment) -> tuple[str, ...]:
+    """Of the file; a classifier's folder may have them in ``CLASS_MAP`` only."""
+    mapped = environment.class_map or {}
+    numbered = [mapped.get(str(number)) for number in range(len(mapped))]
+    if look(path) is None and numbered and all(numbered):
+        return tuple(str(name) for name in numbered)
+    return read_lines(path)
 
 
 def _weights(folder: Path) -> Path:

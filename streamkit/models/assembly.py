@@ -1,0 +1,89 @@
+"""The chain of providers and the control of access, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from streamkit.errors import ConfigError
+from streamkit.models.access import AccessControl
+from streamkit.models.remote import RemoteFile
+from streamkit.models.store import Store
+from streamkit.models.store.cache import Cache
+from streamkit.models.store.downloads import Downloads, Remote
+from streamkit.models.store.fetch import OnProgress
+from streamkit.models.store.http import Patience
+from streamkit.models.store.package import Package
+from streamkit.models.store.progress import Bars
+from streamkit.models.store.s3 import Bucket
+from streamkit.models.store.url import WebFile
+from streamkit.models.store.weights_api import WeightsApi
+from streamkit.settings import Settings
+
+
+def access_of(settings: Settings, api: WeightsApi) -> AccessControl | None:
+    """``None`` where every caller may use every model. Raises ``ConfigError``."""
+    if not settings.models_cache_auth_enabled:
+        return None
+    if settings.offline_mode:
+        raise ConfigError("MODELS_CACHE_AUTH_ENABLED asks the weights API: not with OFFLINE_MODE")
+    return AccessControl(
+        api.check,
+        grant_seconds=settings.models_cache_auth_cache_ttl,
+        denial_seconds=settings.models_cache_auth_denial_ttl,
+        entries=settings.models_cache_auth_cache_max_size,
+    )
+
+
+def patience_of(settings: Settings) -> Patience:
+    """How long requests may take."""
+    return Patience(settings.model_request_tries, settings.model_request_timeout)
+
+
+def api_of(settings: Settings) -> WeightsApi:
+    """The weights API."""
+    patience = patience_of(settings)
+    return WeightsApi(settings.api_base_url, device_id=settings.device_id, patience=patience)
+
+
+def bucket_of(settings: Settings) -> Bucket | None:
+    """The bucket, if one is named."""
+    if settings.s3_bucket is None:
+        return None
+    return Bucket(
+        settings.s3_bucket,
+        settings.s3_prefix,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        credentials=(
+            settings.s3_access_key_id,
+            settings.s3_secret_access_key,
+            settings.s3_session_token,
+        ),
+        patience=patience_of(settings),
+    )
+
+
+def store_of(
+    settings: Settings,
+    api: WeightsApi,
+    access: AccessControl | None = None,
+    progress: OnProgress | None = None,
+) -> Store:
+    """The cache, then the bucket, then the weights API."""
+    bucket = bucket_of(settings)
+    remotes: list[Remote] = [remote for remote in (bucket, api) if remote is not None]
+    downloads = Downloads(
+        Cache(settings.model_cache_dir),
+        remotes,
+        offline=settings.offline_mode,
+        allow=access.require if access is not None else None,
+        progress=progress or Bars(),
+    )
+
+    def from_web(file: RemoteFile) -> Package:
+        web = WebFile(file, patience_of(settings))
+        package = downloads.bring(web.model, None, [web])
+        assert package is not None  # the only remote has it, or raises
+        return replace(package, model_id=file.url.partition("?")[0])
+
+    return Store([downloads], from_web=from_web)
