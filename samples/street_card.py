@@ -46,7 +46,7 @@ Rendered by `samples/street.py`: 4,800 frames of 120 seeded scenes (seeds 1000 t
 with its own houses, trees, light, vehicles and people; no photographs. Pictures were
 compressed, moved, mirrored, blurred and relit on the way in.
 
-    python samples/train_street.py --steps {steps} --batch {batch}
+{commands}
 
 took {minutes:.0f} minutes on two CPU cores. The network (0.55 M parameters, strides 8, 16 and
 32, anchor-free) and its loss are in `samples/street_net.py` and `samples/street_loss.py`.
@@ -62,8 +62,7 @@ pixels at 1280x720, or mostly hidden, are found late or not at all.
 class Training:
     """What the training run took."""
 
-    steps: int
-    batch: int
+    commands: tuple[str, ...]
     minutes: float
 
 
@@ -92,8 +91,7 @@ def card(measured: Measured, training: Training) -> str:
         right=measured.hits[0],
         met=measured.hits[1],
         table=_table(measured.held, measured.clip),
-        steps=training.steps,
-        batch=training.batch,
+        commands="\n".join(f"    {line}" for line in training.commands),
         minutes=training.minutes,
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.exceptions import Abort
 
+from streamkit import models_cli
 from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Point it at cameras and a model; get events.",
 )
+app.add_typer(models_cli.app, name="models")
 
 EXIT_CODES: dict[type[StreamkitError], int] = {
     ConfigError: 2,

@@ -57,7 +57,7 @@ class FunctionEngine:
         self._time = Histogram()
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start its thread."""
         self._scheduler: Scheduler[VideoFrame] = Scheduler(
             self._sources, self._max_wait, one_per_lane=True
         )

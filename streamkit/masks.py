@@ -1,4 +1,4 @@
-"""The exact shapes of objects: one bitmap each, no larger than the object; outlines and RLE on demand."""
+"""The exact shapes of objects: one bitmap each, no larger than the object; outlines, RLE."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def _counts(
         turns = np.delete(turns, np.concatenate((goes_on, goes_on + 1)))
     if len(turns) and turns[-1] == width * height:
         turns = turns[:-1]
-    return np.diff(turns, prepend=0, append=width * height)
+    counts: npt.NDArray[np.int64] = np.diff(turns, prepend=0, append=width * height)
+    return counts
 
 
 def _text(counts: npt.NDArray[np.int64]) -> str:

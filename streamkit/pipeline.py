@@ -193,7 +193,9 @@ class InferencePipeline:
                 raise StreamOperationNotAllowedError("the pipeline is already running")
             self._deliveries, main = self._make_deliveries()
             in_caller = main if use_main_thread else None
-            run = self._launched(in_caller)
+            run = Run(self._parts())
+            run.start(in_caller=in_caller)
+            self._run = run
         try:
             self._begun(run)
             if in_caller is not None:
@@ -203,17 +205,6 @@ class InferencePipeline:
         except BaseException:
             self.terminate()
             raise
-
-    def _launched(self, in_caller: Delivery | None) -> Run:
-        run = Run(self._parts())
-        try:
-            run.start(in_caller=in_caller)
-        except BaseException:
-            for delivery in self._deliveries:
-                delivery.shut()
-            raise
-        self._run = run
-        return run
 
     def _begun(self, run: Run) -> None:
         if self._options.on_start is not None:

@@ -44,23 +44,28 @@ def build(table: Mapping[str, str], name: str, options: Mapping[str, Any], *args
 
 def check(made_by: Callable[..., Any], name: str, options: Mapping[str, Any], *args: Any) -> None:
     """Raise ``ConfigError`` unless ``made_by(*args, **options)`` fits its signature."""
-    accepted = options_of(made_by)
+    signature, accepted = _signature(made_by), options_of(made_by)
     unknown = sorted(set(options) - set(accepted))
-    parameters = inspect.signature(made_by).parameters.values()
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
         wrong = ", ".join(repr(option) for option in unknown)
         raise ConfigError(f"{name!r} takes no option {wrong}; it takes: {_listed(accepted)}")
     try:
-        inspect.signature(made_by).bind(*args, **options)
+        signature.bind(*args, **options)
     except TypeError as error:
         raise ConfigError(f"{name!r}: {error}; it takes: {_listed(accepted)}") from error
 
 
 def options_of(made_by: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the keywords a class or function takes, in order."""
-    parameters = inspect.signature(made_by).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return tuple(p.name for p in parameters if p.kind in named)
+    return tuple(p.name for p in _signature(made_by).parameters.values() if p.kind in named)
+
+
+def _signature(made_by: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(made_by)
+    except ValueError:  # some builtins have none: they take whatever comes
+        return inspect.signature(lambda *_, **__: None)
 
 
 def _listed(accepted: tuple[str, ...]) -> str:

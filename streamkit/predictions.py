@@ -54,7 +54,7 @@ class Detections:
     masks: Masks | None = None
     """The exact shape of each, from models that segment."""
     keypoints: Floats | None = None
-    """(N, K, 3) ``float32``: x and y in pixels of the picture, confidence; all 0 where there is none
+    """(N, K, 3) ``float32``: x, y in pixels of the picture, confidence; all 0 where there is none
     (its confidence was too low, or the class has fewer than K)."""
     keypoint_names: KeypointNames = ()
     """By reference, like ``names``."""
@@ -70,7 +70,11 @@ class Detections:
 
     def __getitem__(self, which: Index) -> Detections:
         """The chosen objects, by mask, indices or slice."""
-        optional = {"tracker_id": self.tracker_id, "masks": self.masks, "keypoints": self.keypoints}
+        optional: dict[str, Any] = {
+            "tracker_id": self.tracker_id,
+            "masks": self.masks,
+            "keypoints": self.keypoints,
+        }
         chosen = {name: column[which] for name, column in optional.items() if column is not None}
         return replace(
             self,
@@ -157,7 +161,7 @@ def _points(masks: Masks) -> list[list[Wire]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classification:
-    """What a picture as a whole shows: the classes that are likely enough, best first (M of them)."""
+    """What a picture as a whole shows: the M classes that are likely enough, best first."""
 
     confidence: Floats
     """(M,) ``float32``, falling; over all classes the sum is 1."""

@@ -12,7 +12,9 @@ from streamkit.delivery import Delivery
 from streamkit.engine import Engine
 from streamkit.errors import SourceError
 from streamkit.events import EventType, Reporter
+from streamkit.frame import VideoFrame
 from streamkit.predictions import Result
+from streamkit.scheduler import Lane
 from streamkit.sources.base import Source
 from streamkit.stream import Stage, Stream
 from streamkit.watchdog import PipelineWatchDog
@@ -49,22 +51,35 @@ class Run:
         self.done = threading.Event()
         self._parts = parts
         self._changed = threading.Condition()
+        self._lanes: list[Lane[VideoFrame]] = []
         self._stopped_at: float | None = None
         self._supervisor = threading.Thread(target=self._supervise, name="streamkit pipeline")
 
     def start(self, *, in_caller: Delivery | None = None) -> None:
         """Start every thread; ``in_caller`` is left to be run by the calling thread."""
         parts = self._parts
-        parts.engine.start()
+        try:
+            parts.engine.start()
+            ways = [self._way(stream) for stream in parts.streams]
+        except BaseException:
+            self._abandon()
+            raise
         for delivery in parts.deliveries:
             delivery.on_end, delivery.on_over = self._wake, self.stop
             if delivery is not in_caller:
                 delivery.start()
-        ways = [self._way(stream) for stream in parts.streams]
         parts.reporter.info(EventType.INFERENCE_THREAD_STARTED, CONTEXT)
         for begin in ways:
             begin()
         self._supervisor.start()
+
+    def _abandon(self) -> None:
+        """Undo a start that failed half-way: nothing is reading or writing yet."""
+        for lane in self._lanes:
+            lane.close(discard=True)
+        self._parts.engine.stop(time.monotonic() + _GRACE)
+        for delivery in self._parts.deliveries:
+            delivery.shut()
 
     def _way(self, stream: Stream) -> Callable[[], None]:
         """Open a stream's lanes, before any stream starts, so that rounds know whom to wait for."""
@@ -72,6 +87,7 @@ class Run:
         lane = parts.engine.open(
             stream.dropped, lambda frame: parts.watchdog.on_model_inference_started([frame])
         )
+        self._lanes.append(lane)
         outlets = [delivery.open() for delivery in parts.deliveries]
         stages = [self._note, *parts.stages()]
 

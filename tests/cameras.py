@@ -23,10 +23,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+UNITS = {
+    "video/x-h264": "h264parse ! video/x-h264,stream-format=byte-stream,alignment=au",
+    "video/x-h265": "h265parse ! video/x-h265,stream-format=byte-stream,alignment=au",
+    "image/jpeg": "jpegparse",
+}
+# The parser repeats the parameter sets, not the payloader: that one (1.22) does it every slice.
 PAYLOADS = {
-    "video/x-h264": ("h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96", "byte-stream"),
-    "video/x-h265": ("h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96", "byte-stream"),
-    "image/jpeg": ("jpegparse ! rtpjpegpay name=pay0 pt=26", ""),
+    "video/x-h264": "h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96",
+    "video/x-h265": "h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96",
+    "image/jpeg": "jpegparse ! rtpjpegpay name=pay0 pt=26",
 }
 
 
@@ -163,17 +169,15 @@ class Clip:
 
     def _linked(self, _: Any, pad: Any, pipeline: Any, found: queue.Queue[Any]) -> None:
         kind = pad.query_caps(None).get_structure(0).get_name()
-        form = "fakesink"
-        if kind in PAYLOADS and not self.kind:
+        wanted = kind in UNITS and not self.kind
+        if wanted:
             self.kind = kind
-            parser = PAYLOADS[kind][0].split()[0]
-            units = f"{kind},stream-format=byte-stream,alignment=au" if "26" not in kind else kind
-            form = f"{parser} ! {units if PAYLOADS[kind][1] else kind} ! appsink name=o sync=false"
+        form = f"{UNITS[kind]} ! appsink name=o sync=false" if wanted else "fakesink"
         part = self._gst.parse_bin_from_description(form, True)
         pipeline.add(part)
         part.sync_state_with_parent()
         pad.link(part.get_static_pad("sink"))
-        if form != "fakesink":
+        if wanted:
             found.put(part.get_by_name("o"))
 
 
@@ -189,7 +193,7 @@ class Server:
         self.server.set_address("127.0.0.1")
         self.server.set_service(str(options.port))
         factory = gi.GstRtspServer.RTSPMediaFactory.new()
-        payload = PAYLOADS[self._clip.kind][0]
+        payload = PAYLOADS[self._clip.kind]
         factory.set_launch(
             f"( appsrc name=src is-live=true format=time block=true max-buffers=4 ! {payload} )"
         )

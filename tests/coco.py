@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -17,6 +17,9 @@ from pycocotools.cocoeval import COCOeval
 
 from streamkit.frame import Image
 from streamkit.predictions import Detections
+
+
+Kind: TypeAlias = Literal["bbox", "segm", "keypoints"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,13 @@ class CocoSet:
             assert picture is not None, image["file_name"]
             yield image["id"], np.asarray(picture, np.uint8)
 
-    def evaluate(self, detect: Callable[[Image], Detections]) -> AveragePrecision:
-        """What ``detect`` finds in every picture against the truth."""
+    def evaluate(
+        self, detect: Callable[[Image], Detections], kind: Kind = "bbox"
+    ) -> AveragePrecision:
+        """What ``detect`` finds in every picture against the truth: its boxes, masks, keypoints."""
         rows = [row for key, image in self.pictures() for row in self._rows(key, detect(image))]
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(self._truth, self._truth.loadRes(rows), "bbox")
+            evaluation = COCOeval(self._truth, self._truth.loadRes(rows), kind)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -58,11 +63,16 @@ class CocoSet:
         left, top, right, bottom = found.xyxy.astype(float).T if len(found) else np.empty((4, 0))
         boxes = np.stack((left, top, right - left, bottom - top), axis=1).tolist()
         scores = found.confidence.tolist()
-        scores = found.confidence.tolist()
-        return [
+        rows = [
             {"image_id": image_id, "category_id": categories[label], "bbox": box, "score": score}
             for label, box, score in zip(found.labels, boxes, scores, strict=True)
         ]
+        if found.masks is not None:
+            rows = [r | {"segmentation": m} for r, m in zip(rows, found.masks.rle(), strict=True)]
+        if found.keypoints is not None:
+            flat = found.keypoints.reshape(len(rows), -1).tolist()
+            rows = [r | {"keypoints": k} for r, k in zip(rows, flat, strict=True)]
+        return rows
 
 
 def write_instances(path: Path, names: Sequence[str], pictures: Sequence[dict[str, Any]]) -> Path:

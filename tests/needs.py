@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +41,25 @@ def needs_program(name: str) -> str:
         _lacking(f"the program {name!r} is not installed")
     assert found is not None
     return found
+
+
+@contextmanager
+def needs_mounts(folder: Path, *options: str) -> Iterator[Path]:
+    """``mount options folder``, which only root may, and not in every container. Never required."""
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def needs_package(name: str) -> None:
+    """A Python package of the ``dev`` extra."""
+    if importlib.util.find_spec(name) is None:
+        _lacking(f"the package {name!r} is not installed")
 
 
 def _lacking(reason: str) -> None:

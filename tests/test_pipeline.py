@@ -401,6 +401,18 @@ def test_a_sink_that_cannot_be_opened_is_an_error_of_start_and_closes_the_others
     assert not pipeline.running
 
 
+def test_a_stage_that_cannot_be_made_is_an_error_of_start_and_leaves_nothing_behind() -> None:
+    def broken() -> Any:
+        raise ConfigError("no such class")
+
+    sink = Collector()
+    pipeline = pipeline_of(Clip(3), sinks=[sink], stages=[broken])
+    with pytest.raises(ConfigError, match="no such class"):
+        pipeline.start()
+    assert sink.closed_times == 1
+    assert not pipeline.running
+
+
 def test_terminate_from_within_the_callback_ends_the_run() -> None:
     seen: list[int] = []
 

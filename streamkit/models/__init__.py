@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from streamkit.models.direct import LoadedModel
-    from streamkit.models.manager import Lease, ModelManager, default_manager
+    from streamkit.models.lease import Lease
+    from streamkit.models.manager import ModelManager, default_manager
     from streamkit.models.shared import SharedModel
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 _LATER: Final = {
-    "Lease": "manager",
+    "Lease": "lease",
     "LoadedModel": "direct",
     "ModelManager": "manager",
     "SharedModel": "shared",
@@ -51,10 +52,12 @@ def get_model(
 ) -> LoadedModel:
     """A model to call: ``get_model("yolov8n-640").infer(picture, confidence=0.5)``.
 
-    ``model_id``: ``dataset/version``, an alias, a folder in the store's layout, an ``.onnx`` file.
+    ``model_id``: ``dataset/version``, an alias, a folder in the store's layout, an ``.onnx`` file,
+    ``https://host/model.onnx#sha256=...``. Without an ``api_key`` the one of the settings is used.
     """
     from streamkit.models.direct import LoadedModel
     from streamkit.models.manager import default_manager
 
     chosen = manager or default_manager()
-    return LoadedModel(chosen.pin(model_id, api_key, architecture=architecture))
+    key = api_key or chosen.own_key
+    return LoadedModel(chosen.pin(model_id, key, architecture=architecture))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 
-from streamkit.errors import ConfigError
+from streamkit.errors import ConfigError, ModelCacheError
 from streamkit.models.access import AccessControl
+from streamkit.models.ids import ModelId, Where
 from streamkit.models.remote import RemoteFile
 from streamkit.models.store import Store
 from streamkit.models.store.cache import Cache
@@ -18,6 +21,8 @@ from streamkit.models.store.s3 import Bucket
 from streamkit.models.store.url import WebFile
 from streamkit.models.store.weights_api import WeightsApi
 from streamkit.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def access_of(settings: Settings, api: WeightsApi) -> AccessControl | None:
@@ -87,3 +92,20 @@ def store_of(
         return replace(package, model_id=file.url.partition("?")[0])
 
     return Store([downloads], from_web=from_web)
+
+
+def cleanup_of(settings: Settings) -> Callable[[Where], None] | None:
+    """Deletes the files of a model that was downloaded; never those that somebody put there."""
+    if not settings.disk_cache_cleanup:
+        return None
+    cache = Cache(settings.model_cache_dir)
+
+    def cleanup(where: Where) -> None:
+        if not isinstance(where, ModelId) or not cache.downloaded(where):
+            return
+        try:
+            cache.remove(where, timeout=0)
+        except ModelCacheError as error:
+            log.warning("the files of %s stay: %s", where, error)
+
+    return cleanup

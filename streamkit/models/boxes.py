@@ -42,10 +42,7 @@ def candidates(scores: Scores, options: InferenceOptions, wanted: Ints | None) -
     the threshold costs 0.1 ms, and what follows sees only what passed. ``wanted``: class ids.
     """
     choose = _every_class if options.multi_label else _best_class
-    found = choose(scores, options.confidence)
-    if wanted is not None:
-        found = found[np.isin(found.class_id, wanted)]
-    return _best(found, options.max_candidates)
+    return best(choose(scores, options.confidence), options, wanted)
 
 
 def _best_class(scores: Scores, confidence: float) -> Candidates:
@@ -61,8 +58,12 @@ def _every_class(scores: Scores, confidence: float) -> Candidates:
     return Candidates(index, scores[class_id, index].astype(np.float32), class_id)
 
 
-def _best(found: Candidates, count: int) -> Candidates:
-    """The ``count`` most confident in order; equals stay in the order of the head."""
+def best(found: Candidates, options: InferenceOptions, wanted: Ints | None) -> Candidates:
+    """The ``max_candidates`` most confident of the wanted classes, in order; equals stay in the
+    order of the head."""
+    if wanted is not None:
+        found = found[np.isin(found.class_id, wanted)]
+    count = options.max_candidates
     if len(found) > count:
         worst = np.partition(found.confidence, -count)[-count]
         found = found[found.confidence >= worst]

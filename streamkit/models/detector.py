@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from streamkit.models.base import InferenceOptions, Outputs
 from streamkit.models.boxes import Bools, suppress
 from streamkit.models.geometry import Geometry
 from streamkit.models.onnx_model import OnnxModel
 from streamkit.predictions import Detections, Floats, Ints
+
+Heads: TypeAlias = Mapping[int, npt.NDArray[Any]]
+"""The outputs about one picture, by their position; those which the family uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +40,24 @@ class Objects:
 
 
 class Detector(OnnxModel):
-    """A family gives ``objects``, from a stock head, and perhaps ``more`` about them."""
+    """A family gives ``objects``, often by a stock head, and may add to what ``finish`` tells."""
 
     suppresses: ClassVar[bool] = True
     """Whether several boxes of a head may be one object; else the graph has seen to that."""
 
-    def objects(self, outputs: Outputs, index: int, options: InferenceOptions) -> Objects:
-        """Those of picture ``index`` that pass the threshold and the class filter, best first."""
+    def objects(self, heads: Heads, options: InferenceOptions) -> Objects:
+        """Those of one picture that pass the threshold and the class filter, best first."""
         raise NotImplementedError
 
-    def more(
-        self,
-        found: Detections,
-        objects: Objects,
-        outputs: Outputs,
-        index: int,
-        geometry: Geometry,
-        options: InferenceOptions,
-    ) -> Detections:
-        """With what else the graph says about ``objects``, which are those of ``found``."""
-        return found
-
-    def finish(
+    def detect(
         self, outputs: Outputs, index: int, geometry: Geometry, options: InferenceOptions
-    ) -> Detections:
-        """The objects of picture ``index``, best first, in its own pixels."""
-        objects = self.objects(outputs, index, options)
-        sound = np.isfinite(objects.boxes).all(axis=1)
-        if not sound.all():  # broken weights, or float16 beyond its range
+    ) -> tuple[Detections, Objects, Heads]:
+        """The objects of picture ``index``, best first, in its own pixels; the same in those of the
+        input; and the outputs about them, for what else they say."""
+        heads = self.of_picture(outputs, index)
+        objects = self.objects(heads, options)
+        sound = np.flatnonzero(np.isfinite(objects.boxes).all(axis=1))
+        if len(sound) < len(objects):  # broken weights, or float16 beyond its range
             objects = objects[sound]
         if self.suppresses:
             objects = objects[suppress(objects.boxes, objects.class_id, options)]
@@ -74,7 +69,13 @@ class Detector(OnnxModel):
             names=self.names,
             image_size=geometry.size,
         )
-        return self.more(found, objects, outputs, index, geometry, options)
+        return found, objects, heads
+
+    def finish(
+        self, outputs: Outputs, index: int, geometry: Geometry, options: InferenceOptions
+    ) -> Detections:
+        """The objects of picture ``index``, best first, in its own pixels."""
+        return self.detect(outputs, index, geometry, options)[0]
 
     def wanted(self, options: InferenceOptions) -> Ints | None:
         """The class ids of the class filter; ``None`` without one."""
@@ -82,23 +83,3 @@ class Detector(OnnxModel):
             return None
         wanted = [i for i, name in enumerate(self.names) if name in options.class_filter]
         return np.array(wanted, np.int64)
-
-
-class Head(Detector):
-    """A detector whose boxes come with further columns: mask coefficients, keypoints."""
-
-    def extras(self) -> int | None:
-        """How many columns further there are; ``None``: what the class names leave over."""
-        return 0
-
-    def columns(self, outputs: Outputs, index: int, objects: Objects) -> Floats:
-        """Those columns: (N, extras)."""
-        raise NotImplementedError
-
-    def classes(self, columns: int) -> int:
-        """How many of ``columns`` are classes."""
-        extras = self.extras()
-        return len(self._known_names()) if extras is None else columns - extras
-
-    def _name(self, columns: int) -> Any:
-        ...

@@ -12,7 +12,7 @@ import numpy as np
 from streamkit.errors import ConfigError
 from streamkit.frame import Image, VideoFrame
 from streamkit.models.base import InferenceOptions
-from streamkit.models.manager import Lease
+from streamkit.models.lease import Lease
 from streamkit.predictions import Prediction
 
 

@@ -36,10 +36,14 @@ class Geometry:
 
     def to_picture(self, boxes: Floats) -> Floats:
         """(N, 4) xyxy in input pixels to picture pixels, cut off where the model saw nothing."""
-        points = self.points_to_picture(boxes.reshape(-1, 2))
+        return self.seen_points(boxes.reshape(-1, 2)).reshape(-1, 4)
+
+    def seen_points(self, points: Floats) -> Floats:
+        """(N, 2) x, y in input pixels to picture pixels, moved to where the model saw something."""
+        points = self.points_to_picture(points)
         left, top, right, bottom = self.region
         np.clip(points, (left, top), (right, bottom), out=points)
-        return points.reshape(-1, 4)
+        return points
 
     def points_to_picture(self, points: Floats) -> Floats:
         """(N, 2) x, y in input pixels to picture pixels, wherever they are."""

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from streamkit.errors import ConfigError, ModelNotFoundError
 from streamkit.models.aliases import ALIASES
+from streamkit.models.remote import RemoteFile, is_url, parse_url
 
 FOUNDATION: Final = frozenset({
     "clip", "depth-anything-v2", "depth-anything-v3", "doctr", "doctr_det", "doctr_rec", "easy_ocr",
@@ -40,8 +41,8 @@ class ModelId:
         return self.dataset if self.version is None else f"{self.dataset}/{self.version}"
 
 
-Where: TypeAlias = ModelId | Path
-"""A model in a store, or files on this machine."""
+Where: TypeAlias = ModelId | Path | RemoteFile
+"""A model in a store, files on this machine, or a file on the web."""
 
 
 def parse(text: str) -> ModelId:
@@ -85,7 +86,7 @@ def _is_number(text: str) -> bool:
 
 
 def locate(model: str | Path | ModelId) -> Where:
-    """What a script may write: an id, or a folder or ``.onnx`` file of this machine.
+    """What a script may write: an id, a folder or ``.onnx`` file of this machine, a pinned URL.
 
     A string is a path if it ends in ``.onnx``, is absolute, begins with ``.`` or ``~``, or has more
     than two parts and is there; a path of one or two parts is told from an id by ``./``.
@@ -93,6 +94,8 @@ def locate(model: str | Path | ModelId) -> Where:
     """
     if isinstance(model, ModelId):
         return model
+    if isinstance(model, str) and is_url(model):
+        return parse_url(model)
     if isinstance(model, Path) or _is_path(model):
         return _resolved(Path(model))
     return parse(model)

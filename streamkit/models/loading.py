@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from streamkit.errors import ModelArtefactError
+from streamkit.errors import ConfigError
 from streamkit.models.base import Model
-from streamkit.models.metadata import Metadata, read
+from streamkit.models.metadata import read
 from streamkit.models.preprocess import Switches
-from streamkit.models.registry import architecture_of, find, plain
+from streamkit.models.recognition import recognise
+from streamkit.models.registry import STUB, architecture_of, find, task_of
 from streamkit.models.session import Execution, Session
 from streamkit.models.store.package import Package
+from streamkit.models.stub import StubModel
 
 
 def load(
@@ -23,33 +25,27 @@ def load(
 
     Raises ``ModelArtefactError`` for bad files, ``ConfigError`` for a bad ``architecture``.
     """
-    task = package.kind.project_task_type if package.kind else None
-    if architecture is None and package.kind is not None:
-        architecture = architecture_of(package.kind.project_task_type, package.kind.model_type)
+    kind = package.kind
+    if kind is not None and kind.model_type == STUB:
+        return StubModel(package, kind.project_task_type)
+    task = kind.project_task_type if kind else None
+    if architecture is None and kind is not None:
+        architecture = architecture_of(kind.project_task_type, kind.model_type)
     session = Session(package.weights, execution)
     if architecture is None:
         architecture, task = recognise(session)
-    task = task or read(session).task or "object-detection"
-    family = find(plain(architecture), task)
+    family = find(architecture, task or _task(architecture, session))
     return family(package, session, off=off, max_batch=max_batch)
 
 
-def recognise(session: Session) -> tuple[str, str]:
-    """(architecture, task) of a graph without a ``model_type.json``, by the shape of its head."""
-    metadata = read(session)
-    shapes = session.output_shapes
-    shape = shapes[0] if len(shapes) == 1 else ()
-    detects = metadata.task in (None, "object-detection") and not metadata.end_to_end
-    if detects and len(shape) == 3 and _has_columns(shape[1], shape[2], metadata):
-        return "yolov8", "object-detection"
-    raise ModelArtefactError(
-        f"{session.weights}: no known model has outputs {list(shapes)} (task {metadata.task}); a "
-        "YOLO detector has one, batch x (4 + classes) x boxes; say which architecture= it is"
-    )
-
-
-def _has_columns(rows: int | None, boxes: int | None, metadata: Metadata) -> bool:
-    """Each box is a column, as in v8 and later: as many rows as there must be, or few."""
-    if rows is None or boxes is None:
-        return True
-    return rows == 4 + len(metadata.names) if metadata.names else 4 < rows < boxes
+def _task(architecture: str, session: Session) -> str:
+    """What the graph says it does, or the only thing the architecture can do."""
+    if ":" in architecture:
+        return ""
+    told = read(session).task or task_of(architecture)
+    if told is None and len(session.output_shapes) > 1:
+        raise ConfigError(
+            f"{session.weights} does not say what it does: write -seg, -pose or -cls "
+            f"after architecture={architecture!r}"
+        )
+    return told or "object-detection"

@@ -2,94 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TypeAlias
 
+import numpy as np
 from pydantic import SecretStr
 
+from streamkit.errors import ModelAccessError, ModelArtefactError, ModelNotFoundError
+from streamkit.models.access import AccessControl
+from streamkit.models.assembly import access_of, api_of, cleanup_of, store_of
+from streamkit.models.base import InferenceOptions, Model
 from streamkit.models.ids import ModelId, Where, locate
+from streamkit.models.instances import Instance, Instances, Key, OnGone
+from streamkit.models.keys import secret
+from streamkit.models.lease import Lease
 from streamkit.models.loading import load
+from streamkit.models.memory import FreeMemory
 from streamkit.models.preprocess import Switches
 from streamkit.models.session import Execution
 from streamkit.models.shared import SharedModel
 from streamkit.models.store import Store
-from streamkit.models.store.local import LocalFolder
+from streamkit.models.store.fetch import OnProgress
 from streamkit.settings import Settings
+
+__all__ = ["Lease", "ModelManager", "default_manager"]
 
 OnLoad: TypeAlias = Callable[[SharedModel, float], None]
 """Told of a load, with the seconds it took, in the thread that asked for it."""
 
-GiveBack: TypeAlias = Callable[[float | None], None]
-
-Key: TypeAlias = tuple[str, str | None]
-"""A resolved model and the architecture asked for; devices and providers are the manager's."""
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A model in the table, perhaps still on its way there."""
-
-    users: int = 0
-    ready: Future[SharedModel] = field(default_factory=Future)
-
-
-class Lease:
-    """The right to use a model; it stays loaded until ``release`` (or the end of ``with``)."""
-
-    def __init__(
-        self, shared: SharedModel, give_back: GiveBack, forget: Callable[[], None] | None = None
-    ) -> None:
-        self.shared = shared
-        self._forget = forget
-        self._once = [give_back]
-
-    def release(self, until: float | None = None) -> None:
-        """Give it back, once; more often does no harm.
-
-        Waits for the model's threads if this was their last user, at most until ``until``
-        (``time.monotonic()``).
-        """
-        for give_back in self._claimed():
-            give_back(until)
-
-    def forget(self) -> None:
-        """Give it back without taking a lock: for finalizers, which run wherever a thread is."""
-        if self._forget is not None:
-            for _ in self._claimed():
-                self._forget()
-
-    def _claimed(self) -> list[GiveBack]:
-        """For the first who asks, what is to be done; ``list.pop`` lets only one have it."""
-        with contextlib.suppress(IndexError):
-            return [self._once.pop()]
-        return []
-
-    def __enter__(self) -> SharedModel:
-        return self.shared
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
+ApiKey: TypeAlias = str | SecretStr | None
 
 
 class ModelManager:
-    """Keeps models loaded: those in use always, idle ones up to ``max_active`` in all."""
+    """Keeps models loaded: those in use always, idle ones up to ``max_active`` in all.
 
-    def __init__(
+    With ``access``, every caller's key is checked each time, also for a model that is loaded, and
+    no key means no access; without it, ``own_key`` serves callers who give none.
+    """
+
+    def __init__(  # noqa: PLR0913 - a keyword for each decision about the whole process
         self,
         store: Store,
         execution: Execution | None = None,
@@ -98,26 +54,35 @@ class ModelManager:
         max_active: int = 8,
         max_batch: int | None = None,
         off: Switches | None = None,
+        access: AccessControl | None = None,
+        own_key: SecretStr | None = None,
+        memory: FreeMemory | None = None,
+        cleanup: OnGone | None = None,
     ) -> None:
+        """``cleanup`` is told which model went for want of room, to delete its files."""
         self.loads = 0
         """How many times a model was loaded."""
+        self.own_key = own_key
         self._store = store
         self._execution = execution or Execution()
         self._workers = workers
-        self._max_active = max_active
         self._max_batch = max_batch
         self._off = off
+        self._access = access
+        self._cleanup = cleanup
         self._lock = threading.Lock()
-        self._entries: dict[Key, _Entry] = {}
-        self._given_back: deque[_Entry] = deque()
-        """Users gone but not yet subtracted; the one thing that is touched without the lock."""
+        self._held: dict[Key, Lease] = {}
+        short = (memory or FreeMemory(0)).short
+        self._instances = Instances(max_active, short, self._gone)
 
     @classmethod
-    def of(cls, settings: Settings) -> ModelManager:
+    def of(cls, settings: Settings, progress: OnProgress | None = None) -> ModelManager:
         """As the settings say; threads per run: half the cores, as two workers run at a time."""
         threads = settings.model_threads or max(1, _cores() // 2)
+        api = api_of(settings)
+        access = access_of(settings, api)
         return cls(
-            Store([LocalFolder(settings.model_cache_dir)]),
+            store_of(settings, api, access, progress),
             Execution(
                 settings.onnxruntime_execution_providers, settings.required_onnx_providers, threads
             ),
@@ -129,12 +94,16 @@ class ModelManager:
                 contrast=settings.disable_preproc_contrast,
                 grayscale=settings.disable_preproc_grayscale,
             ),
+            access=access,
+            own_key=settings.api_key,
+            memory=FreeMemory(settings.memory_free_threshold),
+            cleanup=cleanup_of(settings),
         )
 
     def lease(
         self,
         model: str | Path | ModelId,
-        api_key: str | SecretStr | None = None,
+        api_key: ApiKey = None,
         *,
         architecture: str | None = None,
         on_load: OnLoad | None = None,
@@ -142,7 +111,8 @@ class ModelManager:
         """The model with its threads running; loads it first if need be.
 
         ``on_load`` is told if it was this lease that loaded it. Raises ``ConfigError`` for what can
-        be no id, ``ModelNotFoundError``, ``ModelArtefactError``.
+        be no id, ``ModelNotFoundError``, ``ModelAccessError``, ``ModelUnavailableError``,
+        ``ModelCacheError``, ``ModelArtefactError``.
         """
         pinned = self.pin(model, api_key, architecture=architecture, on_load=on_load)
         pinned.shared.start()
@@ -156,92 +126,154 @@ class ModelManager:
     def pin(
         self,
         model: str | Path | ModelId,
-        api_key: str | SecretStr | None = None,
+        api_key: ApiKey = None,
         *,
         architecture: str | None = None,
         on_load: OnLoad | None = None,
     ) -> Lease:
         """The model without its threads, for who calls it directly; else like ``lease``."""
-        where = locate(model)
-        key = str(where), architecture
-        entry, first = self._join(key)
-        try:
-            began = time.perf_counter()
-            if first:
-                self._fill(key, entry, where, api_key)
-            shared = entry.ready.result()
-            if first and on_load is not None:
-                on_load(shared, time.perf_counter() - began)
-        except BaseException:
-            self._release(entry)
-            raise
-        forget = functools.partial(self._given_back.append, entry)
-        return Lease(shared, lambda _until: self._release(entry), forget)
+        where, key = locate(model), self._allowed(locate(model), api_key)
+        instance = self._obtain((str(where), architecture), where, key, on_load)
+        forget = functools.partial(self._instances.forget, instance)
+        return Lease(
+            instance.ready.result(), lambda _until: self._instances.leave(instance), forget
+        )
 
-    def _join(self, key: Key) -> tuple[_Entry, bool]:
-        """One more user of an entry, which becomes the most recently used; whether it is new."""
-        with self._lock:
-            found = self._entries.pop(key, None)
-            entry = found or _Entry()
-            entry.users += 1
-            self._entries[key] = entry
-        return entry, found is None
+    def _allowed(self, where: Where, api_key: ApiKey) -> SecretStr | None:
+        """The key to go on with. Raises ``ModelAccessError`` where it gives no access."""
+        key = secret(api_key)
+        if self._access is None:
+            return key or self.own_key
+        if isinstance(where, ModelId):
+            self._access.require(where, key)
+        return key
 
-    def _fill(self, key: Key, entry: _Entry, where: Where, api_key: str | SecretStr | None) -> None:
+    def _obtain(
+        self, name: Key, where: Where, api_key: SecretStr | None, on_load: OnLoad | None
+    ) -> Instance:
+        """The instance, with one more user; loaded by the first who wants it, awaited by others."""
+        while True:
+            instance, first = self._instances.join(name, where)
+            try:
+                if first:
+                    self._fill(name, instance, api_key, on_load)
+                instance.ready.result()
+            except BaseException as error:
+                self._instances.leave(instance)
+                if first or not isinstance(error, ModelAccessError):
+                    raise
+                continue  # the key of somebody else was refused; ours may be good
+            return instance
+
+    def _fill(
+        self, name: Key, instance: Instance, api_key: SecretStr | None, on_load: OnLoad | None
+    ) -> None:
         """Load for all who want it now: they wait for it, or meet the same error."""
-        secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        began = time.perf_counter()
         try:
-            package = self._store.find(where, secret)
-            model = load(
-                package,
-                self._execution,
-                off=self._off,
-                max_batch=self._max_batch,
-                architecture=key[1],
-            )
+            model = self._load(instance.where, api_key, name[1])
         except BaseException as error:
-            with self._lock:
-                del self._entries[key]
-            entry.ready.set_exception(error)
+            self._instances.fail(name, instance, error)
             raise
+        shared = SharedModel(model, self._workers)
+        instance.ready.set_result(shared)
+        self._instances.make_room()
+        if on_load is not None:
+            on_load(shared, time.perf_counter() - began)
+
+    def _load(self, where: Where, api_key: SecretStr | None, architecture: str | None) -> Model:
+        package = self._store.find(where, api_key)
+        self._instances.make_memory()
+        open_it = functools.partial(
+            load,
+            execution=self._execution,
+            off=self._off,
+            max_batch=self._max_batch,
+            architecture=architecture,
+        )
+        try:
+            model = open_it(package)
+        except ModelArtefactError as error:
+            again = self._store.again(where, api_key, error)
+            if again is None:
+                raise
+            model = open_it(again)
         with self._lock:
             self.loads += 1
-        entry.ready.set_result(SharedModel(model, self._workers))
-        self._evict()
+        return model
 
-    def _release(self, entry: _Entry) -> None:
-        self._given_back.append(entry)
-        self._evict()
+    def preload(self, models: Sequence[str | Path | ModelId], api_key: ApiKey = None) -> None:
+        """Load and warm these, and keep them loaded, used or not, until ``unload``.
 
-    def _settle(self) -> None:
-        while self._given_back:
-            self._given_back.popleft().users -= 1
+        Raises what ``lease`` raises, for the first that cannot be had.
+        """
+        for model in models:
+            lease = self.pin(model, api_key)
+            warm(lease.shared.model)
+            with self._lock:
+                before = self._held.get(name := (str(locate(model)), None))
+                self._held[name] = lease
+            if before is not None:
+                before.release()
 
-    def _evict(self) -> None:
-        """Let go of what was not used for longest, until there is room; never of what is in use."""
+    def unload(self, model: str | Path | ModelId, *, architecture: str | None = None) -> bool:
+        """Let go of a model, also of one kept by ``preload``; ``False`` while somebody uses it."""
+        name = str(locate(model)), architecture
         with self._lock:
-            self._settle()
-            idle = [key for key, entry in self._entries.items() if not entry.users]
-            excess = max(0, len(self._entries) - self._max_active)
-            gone = [self._entries.pop(key) for key in idle[:excess]]
-        for entry in gone:
-            entry.ready.result().model.close()
+            held = self._held.pop(name, None)
+        if held is not None:
+            held.release()
+        return self._instances.unload(name)
+
+    def swap(
+        self,
+        old: str | Path | ModelId,
+        new: str | Path | ModelId,
+        api_key: ApiKey = None,
+        *,
+        architecture: str | None = None,
+    ) -> SharedModel:
+        """Give all who use ``old`` the model ``new``, from their next batch on; no frame is lost.
+
+        With ``old`` and ``new`` the same, its files are read again. Raises ``ModelNotFoundError``
+        where ``old`` is not loaded, and what ``lease`` raises for ``new``; then nothing changes.
+        """
+        where, key = locate(new), self._allowed(locate(new), api_key)
+        before, after = (str(locate(old)), architecture), (str(where), architecture)
+        instance = self._instances.find(before)
+        if instance is None:
+            raise ModelNotFoundError(f"{before[0]} is not loaded, so nothing can take its place")
+        try:
+            shared = instance.ready.result()
+            shared.swap(self._load(where, key, architecture))
+            self._instances.rename(before, after, where)
+        finally:
+            self._instances.leave(instance)
+        return shared
+
+    def _gone(self, where: Where) -> None:
+        if self._cleanup is not None and where not in self._instances:
+            self._cleanup(where)
 
     def models(self) -> list[SharedModel]:
         """Those loaded now, the most recently used last."""
-        with self._lock:
-            entries = [entry.ready for entry in self._entries.values() if entry.ready.done()]
-        return [ready.result() for ready in entries if ready.exception() is None]
+        return self._instances.loaded()
 
     def close(self) -> None:
-        """Let go of every idle model."""
+        """Let go of every idle model, also of those kept by ``preload``."""
         with self._lock:
-            self._settle()
-            kept = {key: entry for key, entry in self._entries.items() if entry.users}
-            gone = [entry for key, entry in self._entries.items() if key not in kept]
-            self._entries = kept
-        for entry in gone:
-            entry.ready.result().model.close()
+            held, self._held = list(self._held.values()), {}
+        for lease in held:
+            lease.release()
+        self._instances.close()
+
+
+def warm(model: Model) -> float:
+    """One run on a grey picture, so that the first real one is not slower; seconds it took."""
+    began = time.perf_counter()
+    tensor, geometries = model.prepare([np.full((480, 640, 3), 114, np.uint8)])
+    model.finish(model.run(tensor), 0, geometries[0], InferenceOptions())
+    return time.perf_counter() - began
 
 
 def _cores() -> int:

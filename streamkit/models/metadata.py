@@ -31,6 +31,8 @@ class Metadata:
     """(width, height) it was exported for."""
     end_to_end: bool = False
     """The graph does the suppression itself."""
+    keypoints: tuple[int, int] | None = None
+    """How many an object has, and how many columns each: 2, or 3 with a confidence."""
 
 
 def read(session: Session) -> Metadata:
@@ -44,7 +46,18 @@ def read(session: Session) -> Metadata:
         task=TASKS.get(task, task) if task else None,
         size=(size[1], size[0]) if size else None,
         end_to_end=session.metadata.get("end2end") == "True",
+        keypoints=_keypoints(session),
     )
+
+
+def _keypoints(session: Session) -> tuple[int, int] | None:
+    """``[17, 3]``."""
+    shape = _literal(session, "kpt_shape")
+    if shape is None:
+        return None
+    if not _is_size(shape) or shape[1] not in (2, 3):
+        raise _broken(session, "kpt_shape")
+    return shape[0], shape[1]
 
 
 def _names(session: Session) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""From a model's coarse planes to the exact shapes of objects, sampled only where the objects are."""
+"""From a model's coarse planes to the shapes of objects, sampled only where the objects are."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Axis:
         return _Axis(self.start + start, *parts)
 
     def touching(self, cells: Ints) -> _Axis:
-        """The part from the first to the last pixel on which any of ``cells`` (rising) has a say."""
+        """The part between the first and last pixel in which ``cells`` (rising) have a say."""
         start = int(np.searchsorted(self.high, cells[0]))
         return self.part(start, int(np.searchsorted(self.low, cells[-1], side="right")))
 
@@ -94,7 +94,7 @@ def _axis(
     seen_from, seen_to = geometry.placed[way] * density, geometry.placed[way + 2] * density
     inside = (np.arange(pixels) + 0.5 - geometry.region[way]) * scale + geometry.placed[way]
     place = inside * density
-    grid = _samples(pixels, cells, canvas / scale, options)
+    grid = _samples(cells, canvas / scale, options)
     sample: npt.NDArray[np.int64] = np.arange(pixels)
     if grid:
         sample = np.floor(place * (grid / cells)).astype(np.int64)
@@ -107,7 +107,7 @@ def _axis(
     return _Axis(0, low, np.minimum(low + 1, cells - 1), weight, sample)
 
 
-def _samples(pixels: int, cells: int, whole: float, options: InferenceOptions) -> int:
+def _samples(cells: int, whole: float, options: InferenceOptions) -> int:
     """How many samples the whole input is cut into; 0: one for each pixel of the picture.
 
     ``whole``: the input's length in pixels of the picture.

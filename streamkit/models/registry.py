@@ -13,21 +13,84 @@ from streamkit.models.base import Model
 Family: TypeAlias = Callable[..., Model]
 """Called with a ``Package``, a ``Session``, and the keywords of ``OnnxModel``."""
 
+DETECTION: Final = "object-detection"
+SEGMENTATION: Final = "instance-segmentation"
+KEYPOINTS: Final = "keypoint-detection"
+CLASSIFICATION: Final = "classification"
+
+TASKS: Final = (DETECTION, SEGMENTATION, KEYPOINTS, CLASSIFICATION)
+
+STUB: Final = "stub"
+"""The type of version 0 of every model; no graph is behind it."""
+
 MODELS: Final[Mapping[tuple[str, str, str], str]] = {
     # (architecture, task, backend): where it is
-    ("yolov8", "object-detection", "onnx"): "streamkit.models.yolo:YoloDetector",
-    ("yolov9", "object-detection", "onnx"): "streamkit.models.yolo:YoloDetector",
-    ("yolov11", "object-detection", "onnx"): "streamkit.models.yolo:YoloDetector",
-    ("yolov12", "object-detection", "onnx"): "streamkit.models.yolo:YoloDetector",
+    ("yolov5", DETECTION, "onnx"): "streamkit.models.yolov5:Yolov5Detector",
+    ("yolov8", DETECTION, "onnx"): "streamkit.models.yolo:YoloDetector",
+    ("yolov9", DETECTION, "onnx"): "streamkit.models.yolo:YoloDetector",
+    ("yolov10", DETECTION, "onnx"): "streamkit.models.yolov10:Yolov10Detector",
+    ("yolov11", DETECTION, "onnx"): "streamkit.models.yolo:YoloDetector",
+    ("yolov12", DETECTION, "onnx"): "streamkit.models.yolo:YoloDetector",
+    ("yolo26", DETECTION, "onnx"): "streamkit.models.yolo26:Yolo26Detector",
+    ("yolo_nas", DETECTION, "onnx"): "streamkit.models.yolo_nas:YoloNasDetector",
+    ("rfdetr", DETECTION, "onnx"): "streamkit.models.rfdetr:RfDetrDetector",
+    ("yolov5", SEGMENTATION, "onnx"): "streamkit.models.yolov5:Yolov5Segmenter",
+    ("yolov7", SEGMENTATION, "onnx"): "streamkit.models.yolov7:Yolov7Segmenter",
+    ("yolov8", SEGMENTATION, "onnx"): "streamkit.models.yolo:YoloSegmenter",
+    ("yolov11", SEGMENTATION, "onnx"): "streamkit.models.yolo:YoloSegmenter",
+    ("yolo26", SEGMENTATION, "onnx"): "streamkit.models.yolo26:Yolo26Segmenter",
+    ("yolact", SEGMENTATION, "onnx"): "streamkit.models.yolact:YolactSegmenter",
+    ("rfdetr", SEGMENTATION, "onnx"): "streamkit.models.rfdetr:RfDetrSegmenter",
+    ("yolov8", KEYPOINTS, "onnx"): "streamkit.models.yolo:YoloPose",
+    ("yolov11", KEYPOINTS, "onnx"): "streamkit.models.yolo:YoloPose",
+    ("yolo26", KEYPOINTS, "onnx"): "streamkit.models.yolo26:Yolo26Pose",
+    ("rfdetr", KEYPOINTS, "onnx"): "streamkit.models.rfdetr:RfDetrPose",
+    ("vit", CLASSIFICATION, "onnx"): "streamkit.models.vit:VitClassifier",
+    ("resnet", CLASSIFICATION, "onnx"): "streamkit.models.resnet:ResNetClassifier",
+    ("yolov8", CLASSIFICATION, "onnx"): "streamkit.models.yolo:YoloClassifier",
+    ("yolov11", CLASSIFICATION, "onnx"): "streamkit.models.yolo:YoloClassifier",
 }
 
-_SIZED: Final = re.compile(r"yolov?(8|9|11|12)[nsbmlx]?")
+_ALSO: Final[Mapping[str, str]] = {"yolov26": "yolo26", "yolonas": "yolo_nas"}
+
+_NAMES: Final = re.compile(
+    r"(?P<yolo5>yolov?5)(v[26])?[nsmlx]?(?P<task5>-seg)?"
+    r"|(?P<yolo>yolov?(?:7|8|9|10|11|12|26))[nstmblxce]?(?P<task>-seg|-pose|-cls)?"
+    r"|(?P<nas>yolo_?nas)(_[sml])?"
+    r"|(?P<detr>rfdetr)(-nas)?(?P<task_detr>-seg|-keypoint)?"
+    r"(-(nano|small|medium|base|large|xlarge|xxlarge|2xlarge|preview))?"
+    r"|(?P<resnet>resnet)(18|34|50|101)?"
+    r"|(?P<other>vit|yolact)"
+)
+"""Every spelling in the neighbour's tables, and those of the authors' packages."""
+
+_SUFFIXES: Final[Mapping[str, str]] = {
+    "-seg": SEGMENTATION,
+    "-pose": KEYPOINTS,
+    "-keypoint": KEYPOINTS,
+    "-cls": CLASSIFICATION,
+}
 
 
-def plain(model_type: str) -> str:
-    """A model type without its size: ``yolov8n``, ``yolo11x``; others are left as they are."""
-    found = _SIZED.fullmatch(model_type.strip().lower())
-    return f"yolov{found[1]}" if found else model_type
+def plain(model_type: str) -> tuple[str, str | None]:
+    """A model type without its size, and the task that its name tells, if any.
+
+    ``yolov8n``: yolov8; ``yolo11x-seg``: yolov11, instance segmentation; others as they are.
+    """
+    found = _NAMES.fullmatch(model_type.strip().lower())
+    if found is None:
+        return model_type, None
+    parts = {name: part for name, part in found.groupdict().items() if part}
+    suffix = next((part for name, part in parts.items() if name.startswith("task")), None)
+    [name] = [part for name, part in parts.items() if not name.startswith("task")]
+    if name[4:].isdecimal() and name != "yolo26":  # yolo11, as its authors write
+        name = f"yolov{name[4:]}"
+    return _ALSO.get(name, name), _SUFFIXES[suffix] if suffix else None
+
+
+def plain_task(task: str) -> str:
+    """Of the table: classification with several labels is classification."""
+    return CLASSIFICATION if task == "multi-label-classification" else task
 
 
 def architecture_of(task: str, model_type: str) -> str:
@@ -36,12 +99,20 @@ def architecture_of(task: str, model_type: str) -> str:
     Raises ``ModelArtefactError`` naming the known ones. ``module:Class`` is not accepted here: what
     code runs is for the caller to say, never for a file that was downloaded.
     """
-    architecture = plain(model_type)
-    if (architecture, task, "onnx") not in MODELS:
+    architecture, told = plain(model_type)
+    known = (architecture, plain_task(task), "onnx") in MODELS
+    if not known or told not in (None, plain_task(task)):
         raise ModelArtefactError(
             f"no model class for type {model_type!r} and task {task!r}; there are {_known()}"
         )
     return architecture
+
+
+def task_of(architecture: str) -> str | None:
+    """The task of a name that tells it, or of an architecture that has only one."""
+    name, told = plain(architecture)
+    tasks = [task for known, task, _ in MODELS if known == name]
+    return told or (tasks[0] if len(tasks) == 1 else None)
 
 
 def find(architecture: str, task: str, backend: str = "onnx") -> Family:
@@ -51,7 +122,7 @@ def find(architecture: str, task: str, backend: str = "onnx") -> Family:
     """
     if ":" in architecture:
         return _load(architecture)
-    where = MODELS.get((architecture, task, backend))
+    where = MODELS.get((plain(architecture)[0], plain_task(task), backend))
     if where is None:
         wanted = f"{architecture!r}, task {task!r}, backend {backend!r}"
         raise ConfigError(f"no model class for {wanted}; there are {_known()}, or module:Class")
@@ -73,4 +144,9 @@ def _load(where: str) -> Family:
 
 
 def _known() -> str:
-    return ", ".join(f"{architecture} ({task})" for architecture, task, _ in MODELS)
+    """``yolov5, yolov8 (object-detection); vit (classification)``."""
+    parts = []
+    for task in TASKS:
+        names = ", ".join(architecture for architecture, of, _ in MODELS if of == task)
+        parts.append(f"{names} ({task})")
+    return "; ".join(parts)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from streamkit.errors import InferenceError, StreamkitError
@@ -29,6 +30,15 @@ class Timings:
     finish: Histogram = field(default_factory=Histogram)
 
 
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A model while it is the one to use, and until the last run with it is done."""
+
+    model: Model
+    runs: int = 0
+    over: bool = False
+
+
 class SharedModel:
     """A model, and while somebody uses it, its scheduler and worker threads.
 
@@ -36,13 +46,45 @@ class SharedModel:
     """
 
     def __init__(self, model: Model, workers: int = 2) -> None:
-        self.model = model
+        self._turn = _Turn(model)
+        self._turns = threading.Lock()
         self.timings = Timings()
         self._workers = workers
         self._users = 0
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._scheduler: Scheduler[VideoFrame] = Scheduler(model.max_batch)
+
+    @property
+    def model(self) -> Model:
+        """The one that serves now."""
+        return self._turn.model
+
+    def swap(self, model: Model) -> None:
+        """Serve with ``model`` from the next batch on; batches under way finish with the old one,
+        which is closed when the last of them is done."""
+        with self._turns:
+            before, self._turn = self._turn, _Turn(model)
+            before.over = True
+            unused = not before.runs
+        with self._lock, self._scheduler.lock:
+            self._scheduler.max_batch = self.model.max_batch
+        if unused:
+            before.model.close()
+
+    @contextmanager
+    def _using(self) -> Iterator[Model]:
+        with self._turns:
+            turn = self._turn
+            turn.runs += 1
+        try:
+            yield turn.model
+        finally:
+            with self._turns:
+                turn.runs -= 1
+                unused = turn.over and not turn.runs
+            if unused:
+                turn.model.close()
 
     @property
     def users(self) -> int:
@@ -102,14 +144,27 @@ class SharedModel:
     def infer(
         self, pictures: Sequence[VideoFrame | Image], options: Sequence[InferenceOptions]
     ) -> list[Prediction]:
-        """At most ``max_batch`` pictures, here and now, each with its own options; timed."""
+        """These pictures, here and now, in as few runs as can be, each with its options; timed."""
+        predictions: list[Prediction] = []
+        with self._using() as model:
+            for start in range(0, len(pictures), model.max_batch):
+                part = slice(start, start + model.max_batch)
+                predictions += self._run(model, pictures[part], options[part])
+        return predictions
+
+    def _run(
+        self,
+        model: Model,
+        pictures: Sequence[VideoFrame | Image],
+        options: Sequence[InferenceOptions],
+    ) -> list[Prediction]:
         began = time.perf_counter()
-        tensor, geometries = self.model.prepare(pictures)
+        tensor, geometries = model.prepare(pictures)
         prepared = time.perf_counter()
-        outputs = self.model.run(tensor)
+        outputs = model.run(tensor)
         ran = time.perf_counter()
         predictions = [
-            self.model.finish(outputs, index, geometry, wanted)
+            model.finish(outputs, index, geometry, wanted)
             for index, (geometry, wanted) in enumerate(zip(geometries, options, strict=True))
         ]
         self._measure(len(pictures), began, prepared, ran)

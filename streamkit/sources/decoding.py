@@ -186,8 +186,8 @@ def sliced(
             for packet in container.demux():
                 if packet.size == 0:
                     return
-                heard = time.monotonic()
                 yield packet
+                heard = time.monotonic()  # what the reader does meanwhile is no silence
             return
         except (TimeoutError, av.error.ExitError) as error:
             if time.monotonic() - heard > read_timeout:

@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 
-from streamkit.errors import SourceError, StreamErrorCode
+from streamkit.errors import SourceError
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
 from streamkit.sources.connection import Trust
 from streamkit.sources.decoding import (
@@ -88,8 +88,8 @@ class HttpSource(Source):
             else:
                 form = "mpjpeg" if kind is Kind.MULTIPART else None
                 yield from self._broadcast(self._web.get(self._address), form)
-        except SourceError as error:
-            if error.code is not StreamErrorCode.INTERRUPTED:
+        except SourceError:
+            if not self._stopped.is_set():
                 raise
             return
         if self.live and not self._stopped.is_set():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import av
 
-from streamkit.sources.base import Captures, Source, SourceProperties
+from streamkit.errors import SourceError
+from streamkit.sources.base import Capture, Captures, Source, SourceProperties
 from streamkit.sources.decoding import broadcast, declared, lost, opened, translated, video_of
 from streamkit.sources.reference import parse
 
@@ -40,8 +42,16 @@ class NetworkSource(Source):
 
     def read(self) -> Captures:
         """Pictures until it is lost (raises) or interrupted (returns)."""
-        if self._stopped.is_set():
+        try:
+            yield from self._pictures()
+        except SourceError:
+            if not self._stopped.is_set():
+                raise
             return
+        if not self._stopped.is_set():
+            raise lost(self.reference)
+
+    def _pictures(self) -> Iterator[Capture]:
         with opened(self._address.url, self.reference, timeout=self._timeout) as container:
             stream = video_of(container, self.reference)
             try:
@@ -52,5 +62,3 @@ class NetworkSource(Source):
                     yield capture
             except (av.FFmpegError, OSError) as error:
                 raise translated(error, self.reference, opening=False) from error
-        if not self._stopped.is_set():
-            raise lost(self.reference)

@@ -29,15 +29,16 @@ from streamkit.sources.reference import Address, parse
 TRANSPORTS = ("tcp", "udp")
 # Without it FFmpeg watches the rate for a second before it hands over anything: open 1.2 s, 0.4 s.
 _LOW_LATENCY = {"fpsprobesize": "0"}
+_CLEAR = (StreamErrorCode.AUTH_FAILED, StreamErrorCode.NOT_FOUND, StreamErrorCode.REFUSED)
 
 
 class RtspSource(Source):
     """An RTSP camera; ``username`` and ``password`` may be given apart from the address.
 
     ``open_timeout`` bounds connecting, ``read_timeout`` the silence after which it counts as lost
-    (seconds). Interruptible at once while connecting, within 0.8 s while reading; the one thing
-    that cannot be interrupted is a camera that answers OPTIONS and then hangs in the handshake
-    (at most ``open_timeout``).
+    (seconds). Interruptible at once while connecting, within 0.8 s while reading. A camera
+    that answers OPTIONS and then hangs in the handshake is interruptible only during the first
+    0.7 s of it; the rest of ``open_timeout`` has to pass.
     """
 
     def __init__(  # noqa: PLR0913 - the options of this source
@@ -72,8 +73,8 @@ class RtspSource(Source):
         try:
             with self._opened() as container:
                 yield from self._pictures(container)
-        except SourceError as error:
-            if error.code is not StreamErrorCode.INTERRUPTED:
+        except SourceError:
+            if not self._stopped.is_set():
                 raise
             return
         if not self._stopped.is_set():
@@ -110,9 +111,10 @@ class RtspSource(Source):
         self._knock()
         try:
             return self._container(READ_SLICE, None)
-        except SourceError:
+        except SourceError as error:
             spent = time.monotonic() - begun
-            if spent < READ_SLICE or spent > self._open_timeout or self._stopped.is_set():
+            slow = error.code is StreamErrorCode.TIMEOUT and spent < self._open_timeout
+            if not slow or self._stopped.is_set():
                 raise
         return self._container(self._open_timeout - spent, READ_SLICE)
 
@@ -132,7 +134,7 @@ class RtspSource(Source):
                 self._address.url, self.reference, form="rtsp", options=options, timeout=timeout
             )
         except SourceError as error:
-            if error.code is StreamErrorCode.AUTH_FAILED or time.monotonic() - begun < patience:
+            if error.code in _CLEAR or time.monotonic() - begun < patience:
                 raise
             # FFmpeg calls an answer that did not come "invalid data".
             text = "the camera did not answer in time"

@@ -58,6 +58,8 @@ class WebcamSource(Source):
     def read(self) -> Captures:
         """Pictures until it is unplugged (raises) or interrupted (returns)."""
         native = sys.platform == "linux" or self._form != "v4l2"
+        if self._stopped.is_set():
+            return
         yield from self._through_ffmpeg() if native else self._through_opencv()
         if not self._stopped.is_set():
             raise lost(self.reference, "the camera gives no more pictures")

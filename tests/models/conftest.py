@@ -12,6 +12,7 @@ from streamkit.models.manager import ModelManager
 from streamkit.models.store import Store
 from streamkit.models.store.local import LocalFolder
 from tests.models.graphs import write_folder
+from tests.models.servers import FakeApi, fake_api
 
 settings.register_profile(
     "shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -32,3 +33,10 @@ def manager(cache: Path) -> Iterator[ModelManager]:
     made = ModelManager(Store([LocalFolder(cache)]))
     yield made
     made.close()
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[FakeApi]:
+    """A weights API that has ``street/3``, of half a megabyte."""
+    with fake_api(tmp_path, 500_000) as made:
+        yield made

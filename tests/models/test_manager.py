@@ -256,7 +256,7 @@ def test_a_model_that_is_dropped_is_let_go(manager: ModelManager) -> None:
 
 def test_a_model_may_be_dropped_by_a_thread_that_holds_the_lock(manager: ModelManager) -> None:
     model = get_model("toy/1", manager=manager)
-    with manager._lock:  # a garbage collection can come at any time
+    with manager._instances.lock:  # a garbage collection can come at any time
         del model
     manager.close()
     assert loaded(manager) == []

@@ -15,7 +15,7 @@ import pytest
 from streamkit.errors import ConfigError, SourceConnectionError, SourceError, StreamErrorCode
 from streamkit.frame import Clock
 from streamkit.sources import open_source
-from streamkit.sources.base import Capture
+from streamkit.sources.base import Capture, Source
 from streamkit.sources.decoding import Timeline
 from streamkit.sources.truncation import missing_bytes
 from tests.clips import clip, cut, numbers, pixels, sound_only
@@ -36,14 +36,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 FRONT = {"movflags": "faststart"}
 
 
-def read_all(source: Any) -> tuple[list[Capture], SourceError | None]:
+def read_all(source: Source) -> tuple[list[Capture], SourceError | None]:
+    """What it gives, and the error it ends with."""
     captures: list[Capture] = []
+    error: SourceError | None = None
     try:
-        captures.extend(source.read())
-    except SourceError as error:
-        # list.extend keeps what an iterator gave before it raised.
-        return captures, error
-    return captures, None
+        captures.extend(source.read())  # keeps what came before the error
+    except SourceError as raised:
+        error = raised
+    return captures, error
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -58,8 +59,9 @@ def test_every_picture_comes_once_and_in_order_and_again_at_the_second_reading(
 
 def test_properties_are_those_of_the_container(tmp_path: Path) -> None:
     source = open_source(clip(tmp_path / "a.mp4", frames=50, fps=25))
-    assert source.properties is None
+    before = source.properties
     next(source.read())
+    assert before is None
     assert source.properties is not None
     assert (source.properties.width, source.properties.height) == (320, 240)
     assert (source.properties.total_frames, source.properties.fps) == (50, 25.0)

@@ -197,7 +197,8 @@ def test_digest_log_in_works(movie: Path, algorithm: str) -> None:
             return False
         secret = hashed("me:cam:open")
         middle = f"{told['nonce']}:{told['nc']}:{told['cnonce']}:auth"
-        return told["response"] == hashed(f"{secret}:{middle}:{hashed('GET:/a?b=c')}")
+        expected = hashed(f"{secret}:{middle}:{hashed('GET:/a?b=c')}")
+        return bool(told["response"] == expected)
 
     def answer(request: Request) -> None:
         if right(request):
@@ -254,10 +255,10 @@ def test_a_silent_server_is_interrupted_soon() -> None:
         done.set()
 
 
-def hls(folder: Path, *, frames: int = 100, **options: str) -> Path:
+def hls(folder: Path, frames: int = 100, options: dict[str, str] | None = None) -> Path:
     """A folder with index.m3u8 and its segments, a second each."""
     folder.mkdir()
-    told = {"hls_time": "1", "hls_list_size": "0", "format": "hls", **options}
+    told = {"hls_time": "1", "hls_list_size": "0", "format": "hls", **(options or {})}
     made = clip(folder.with_suffix(".mp4"), frames=frames, gop=25)
     with (
         av.open(str(made)) as reading,
@@ -287,7 +288,7 @@ def serve_folder(folder: Path) -> Callable[[Request], None]:
 
 @pytest.mark.parametrize("options", [{}, {"hls_segment_type": "fmp4"}])
 def test_hls_with_an_end_is_a_recording(tmp_path: Path, options: dict[str, str]) -> None:
-    folder = hls(tmp_path / "vod", **options)
+    folder = hls(tmp_path / "vod", options=options)
     with web(serve_folder(folder)) as address:
         source = open_source(f"{address}/index.m3u8")
         assert not source.live

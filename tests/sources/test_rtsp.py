@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,38 @@ def test_who_hangs_in_the_handshake_times_out() -> None:
         assert time.monotonic() - begun < 6
 
 
+def answering_late(port: int, seconds: float) -> Callable[[socket.socket], None]:
+    """A relay to the camera at ``port`` that holds back its answers to DESCRIBE."""
+
+    def serve(client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            describing = threading.Event()
+
+            def ask() -> None:
+                with suppress(OSError):
+                    while request := client.recv(65536):
+                        if request.startswith(b"DESCRIBE"):
+                            describing.set()
+                        server.sendall(request)
+                    server.shutdown(socket.SHUT_RDWR)
+
+            threading.Thread(target=ask, daemon=True).start()
+            while answer := server.recv(65536):
+                if describing.is_set():
+                    describing.clear()
+                    threading.Event().wait(seconds)
+                client.sendall(answer)
+
+    return serve
+
+
+def test_a_camera_that_is_slow_to_describe_itself_is_given_the_time(cam: Camera) -> None:
+    with listener(answering_late(cam.port, 1.5)) as port:
+        source = open_source(f"rtsp://127.0.0.1:{port}/live")
+        with closing(source.read()) as captures:
+            assert follow(numbers(islice(captures, 20)))
+
+
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_camera_that_hangs_up_is_lost_and_can_be_read_again(cam: Camera, transport: str) -> None:
     source = open_source(cam.url, transport=transport, read_timeout=2.0)
@@ -234,6 +266,12 @@ def test_connecting_is_interrupted_soon() -> None:
     with listener() as port:
         source = open_source(f"rtsp://127.0.0.1:{port}/x")
         assert seconds_to_interrupt(source, source.read()) < 1
+
+
+def test_a_handshake_that_hangs_is_interrupted_soon() -> None:
+    with listener(only_options) as port:
+        source = open_source(f"rtsp://127.0.0.1:{port}/x")
+        assert seconds_to_interrupt(source, source.read(), 0.1) < 2
 
 
 def test_an_address_that_swallows_everything_is_interrupted_soon() -> None:

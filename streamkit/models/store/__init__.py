@@ -11,8 +11,8 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from streamkit.errors import ConfigError, ModelNotFoundError
-from streamkit.models.ids import ModelId, suggestion
+from streamkit.errors import ConfigError, ModelArtefactError, ModelNotFoundError
+from streamkit.models.ids import ModelId, Where, suggestion
 from streamkit.models.remote import RemoteFile
 from streamkit.models.store.package import Package, read_path
 
@@ -46,9 +46,7 @@ class Store:
         self.providers = tuple(providers)
         self._from_web = from_web
 
-    def find(
-        self, model: ModelId | Path | RemoteFile, api_key: SecretStr | None = None
-    ) -> Package:
+    def find(self, model: Where, api_key: SecretStr | None = None) -> Package:
         """The files of ``model``. Raises ``ModelNotFoundError`` and what providers raise."""
         if isinstance(model, Path):
             return read_path(model)
@@ -62,3 +60,19 @@ class Store:
                 return package
         places = "; ".join(provider.place for provider in self.providers)
         raise ModelNotFoundError(f"no model {str(model)!r}: looked in {places}{suggestion(model)}")
+
+    def again(
+        self, model: Where, api_key: SecretStr | None, damage: ModelArtefactError
+    ) -> Package | None:
+        """New files for a model whose files could not be used; ``None`` where there are none.
+
+        Raises as ``find``.
+        """
+        if not isinstance(model, ModelId):
+            return None
+        for provider in self.providers:
+            replace = getattr(provider, "replace", None)
+            package: Package | None = replace and replace(model, api_key, damage)
+            if package is not None:
+                return package
+        return None

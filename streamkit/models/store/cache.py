@@ -67,12 +67,12 @@ class Cache:
         path = make_folder(self.root / LOCKS) / _lock_name(model)
         seconds = self.lock_timeout if timeout is None else timeout
         lock = filelock.FileLock(path, timeout=seconds)
-        try:
-            with keeping(path):
+        with keeping(path):
+            try:
                 lock.acquire()
-        except filelock.Timeout:
-            text = f"another process has been downloading {model} for {seconds:g} s"
-            raise ModelCacheError(text, ModelErrorCode.CACHE_BUSY) from None
+            except filelock.Timeout:
+                text = f"another process is downloading {model} (waited {seconds:g} s)"
+                raise ModelCacheError(text, ModelErrorCode.CACHE_BUSY) from None
         try:
             yield
         finally:

@@ -18,7 +18,7 @@ from streamkit.errors import (
     ModelUnavailableError,
 )
 from streamkit.models.ids import ModelId
-from streamkit.models.store.cache import Cache
+from streamkit.models.store.cache import Cache, find_weights
 from streamkit.models.store.fetch import Download, OnProgress, download
 from streamkit.models.store.http import Http
 from streamkit.models.store.keeping import make_folder, write
@@ -104,6 +104,23 @@ class Downloads:
         with self.cache.lock(model):
             package, damage = self._kept(model)  # another process may have brought it meanwhile
             return package or self._fetch(model, api_key, remotes, damage)
+
+    def replace(
+        self, model: ModelId, api_key: SecretStr | None, damage: ModelArtefactError
+    ) -> Package | None:
+        """New files in place of such as somebody else put here, which turned out to be unusable.
+
+        ``None`` where they were downloaded and checked: then they are what the model is.
+        """
+        folder = self.cache.folder(model)
+        if find_weights(folder) is None:
+            return self.find(model, api_key)  # deleted after they had been found
+        if self.offline or not self.remotes or self.cache.downloaded(model):
+            return None
+        with self.cache.lock(model):
+            if self.cache.downloaded(model):
+                return self.cache.read(model)
+            return self._fetch(model, api_key, self.remotes, damage)
 
     def _kept(self, model: ModelId) -> tuple[Package | None, ModelArtefactError | None]:
         try:

@@ -163,7 +163,7 @@ class Http:
         return ModelUnavailableError(text, ModelErrorCode.MALFORMED)
 
     def persist(self, work: Callable[[], T]) -> T:
-        """``work``, tried again while it raises what may pass: no answer, 408, 429, 5xx, half of one.
+        """``work``, tried again while it raises what may pass: no answer, 429, 5xx, half an answer.
 
         Waits as long as the server says (``Retry-After``), else exponentially with jitter.
         """

@@ -15,8 +15,7 @@ class Quiet(httpx.BaseTransport):
     """Adds ``request.extensions["query"]`` to the URL; uses the proxy of the environment."""
 
     def __init__(self) -> None:
-        self._direct: httpx.HTTPTransport | None = None
-        self._proxied: httpx.HTTPTransport | None = None
+        self._transports: dict[tuple[str, str | None], httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, with its query."""
@@ -31,14 +30,15 @@ class Quiet(httpx.BaseTransport):
 
     def _route(self, url: httpx.URL) -> httpx.HTTPTransport:
         proxy = urllib.request.getproxies().get(url.scheme)
-        if proxy is None or urllib.request.proxy_bypass(url.host):
-            self._direct = self._direct or httpx.HTTPTransport()
-            return self._direct
-        self._proxied = self._proxied or httpx.HTTPTransport(proxy=proxy)
-        return self._proxied
+        if proxy is not None and urllib.request.proxy_bypass(url.host):
+            proxy = None
+        way = url.scheme, proxy
+        if way not in self._transports:
+            certificates = url.scheme == "https" or proxy is not None  # reading them takes 30 ms
+            self._transports[way] = httpx.HTTPTransport(verify=certificates, proxy=proxy)
+        return self._transports[way]
 
     def close(self) -> None:
         """End the connections."""
-        for transport in (self._direct, self._proxied):
-            if transport is not None:
-                transport.close()
+        for transport in self._transports.values():
+            transport.close()
