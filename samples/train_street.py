@@ -97,13 +97,12 @@ class Plan:
     minutes: float
     batch: int
     rate: float
-    start: Path | None  # an exported model to go on from
 
 
 def train(folder: Path, plan: Plan) -> tuple[Street, int]:
     """The trained network and the number of batches it saw."""
     torch.manual_seed(0)
-    net = begin(plan.start).train()
+    net = Street(len(CLASSES)).train()
     average, pupil = Average(net), optimiser(net, plan.rate)
     points, began = grid(HEIGHT, WIDTH), time.monotonic()
     feed = batches(*load(folder, "train"), plan.batch, seed=0)
@@ -119,16 +118,6 @@ def train(folder: Path, plan: Plan) -> tuple[Street, int]:
         if step % 25 == 0:
             print(f"{step:5d} {done:4.0%} {minutes:5.1f} min  {named:.3f} {placed:.3f}", flush=True)
     raise AssertionError("unreachable")
-
-
-def begin(start: Path | None) -> Street:
-    """A fresh network, or the one in an exported file, whose norms are folded already."""
-    net = Street(len(CLASSES))
-    if start is not None:
-        stored = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(start).graph.initializer}
-        names = net.fold().state_dict()
-        net.load_state_dict({name: torch.from_numpy(stored[name].copy()) for name in names})
-    return net
 
 
 def learn(
@@ -205,11 +194,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--clip", type=Path, default=Path("samples/street.mp4"))
     scratch = Path(tempfile.gettempdir()) / "street-frames"
     parser.add_argument("--work", type=Path, default=scratch, help="rendered frames, 2.3 GB")
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
-    parser.add_argument("--start", type=Path, help="go on from this exported model")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -221,15 +209,14 @@ def main() -> None:
     render(HELD_SEEDS, HELD_FRAMES, chosen.work, "held", chosen.threads)
     render(TRAIN_SEEDS, TRAIN_FRAMES, chosen.work, "train", chosen.threads)
     began = time.monotonic()
-    plan = Plan(chosen.steps, chosen.minutes, chosen.batch, chosen.rate, chosen.start)
+    plan = Plan(chosen.steps, chosen.minutes, chosen.batch, chosen.rate)
     net, steps = train(chosen.work, plan)
     minutes = (time.monotonic() - began) / 60
     chosen.out.mkdir(parents=True, exist_ok=True)
     export(net, chosen.out / "weights.onnx")
     describe(chosen.out)
     command = f"python samples/train_street.py --steps {steps} --batch {plan.batch}"
-    command += f" --rate {plan.rate}" + (f" --start {plan.start}" if plan.start else "")
-    report(chosen.out, chosen.work, chosen.clip, Training((command,), minutes))
+    report(chosen.out, chosen.work, chosen.clip, Training(command, minutes))
 
 
 def report(out: Path, work: Path, video: Path, training: Training) -> None:

@@ -21,7 +21,7 @@ from streamkit.predictions import Result
 from streamkit.reader import ReadOptions
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
-from streamkit.sources import open_source, options_from_properties
+from streamkit.sources import check_source, open_source, options_from_properties
 from streamkit.sources.base import Source
 from streamkit.stream import Stage
 from streamkit.watchdog import PipelineWatchDog
@@ -97,6 +97,7 @@ def _opener(reference: Any, properties: Mapping[str, Any] | None) -> Callable[[]
         reference, options = reference.reference, dict(reference.options)
     if properties:
         options |= options_from_properties(properties, reference)
+    check_source(reference, **options)
     return lambda: open_source(reference, **options)
 
 

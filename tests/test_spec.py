@@ -98,6 +98,8 @@ def test_what_is_no_document_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "told"),
     [
+        ({"sources": [{"reference": "rtsp://camera/1", "transprt": "udp"}]}, "transport"),
+        ({"sources": ["gopher://camera/1"]}, "rtsp://"),
         ({"sinks": ["vidoe"]}, "video"),
         ({"sinks": [{"video": {"pth": "a.mp4"}}]}, "path"),
         ({"stages": ["anotate"]}, "annotate"),

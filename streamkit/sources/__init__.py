@@ -55,6 +55,14 @@ def open_source(reference: Any, **options: Any) -> Source:
     return made
 
 
+def check_source(reference: Any, **options: Any) -> None:
+    """Raise the ``ConfigError`` that ``open_source`` would, without making or opening anything."""
+    if isinstance(reference, Source):
+        return
+    name, argument, written = _recognised(reference)
+    plugins.check(plugins.load(SOURCES, name), name, {**written, **options}, *argument)
+
+
 def options_from_properties(properties: Mapping[str, Any], reference: Any = None) -> dict[str, Any]:
     """Options out of an existing script's ``video_source_properties`` (``{"pos_msec": 500}``).
 

@@ -108,6 +108,9 @@ def opened(
 
 def video_of(container: InputContainer, reference: str) -> VideoStream:
     """The video to read. Raises ``SourceConnectionError`` NO_VIDEO or CODEC_UNSUPPORTED."""
+    if container.format.name == "tty":  # FFmpeg plays text files, as an old terminal would
+        text = "this is text, not a video"
+        raise _connection_error(reference, text, StreamErrorCode.CODEC_UNSUPPORTED)
     cover = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:

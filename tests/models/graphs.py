@@ -78,6 +78,48 @@ def write_graph(
     return path
 
 
+def write_heads(
+    path: Path,
+    *answers: Head,
+    size: tuple[int | str, int | str] = (64, 64),
+    batch: int | str = 1,
+    half: bool = False,
+    common: Sequence[int] = (),
+    open_axes: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """A graph with several outputs that are the same for every picture.
+
+    ``common``: those that have no batch. ``open_axes``: the graph tells the rank only.
+    """
+    kind, dtype = (TensorProto.FLOAT16, np.float16) if half else (TensorProto.FLOAT, np.float32)
+    constants = [numpy_helper.from_array(np.array(0, dtype), "zero")]
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+    ]
+    outputs = []
+    for i, answer in enumerate(answers):
+        alone = i in common
+        full = answer if alone else answer[None]
+        names = [f"answer{i}", f"shape{i}", f"nothing{i}", f"output{i}"]
+        constants.append(numpy_helper.from_array(full.astype(dtype), names[0]))
+        ones = np.array([1 if alone else -1] + [1] * (full.ndim - 1), np.int64)
+        constants.append(numpy_helper.from_array(ones, names[1]))
+        source = "zero" if alone else "nothing"
+        nodes.append(helper.make_node("Reshape", [source, names[1]], [names[2]]))
+        nodes.append(helper.make_node("Add", [names[0], names[2]], [names[3]]))
+        shape = [*full.shape] if alone else [batch, *answer.shape]
+        told = [f"o{i}_{axis}" for axis in range(full.ndim)] if open_axes else shape
+        outputs.append(helper.make_tensor_value_info(names[3], kind, told))
+    images = helper.make_tensor_value_info("images", kind, [batch, 3, size[1], size[0]])
+    graph = helper.make_graph(nodes, "toy", [images], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, dict(metadata or {}))
+    onnx.save(model, str(path))
+    return path
+
+
 def write_folder(
     folder: Path,
     answer: Head = HEAD,

@@ -7,12 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from streamkit.errors import ModelArtefactError, ModelErrorCode, ModelUnavailableError
+from streamkit.errors import (
+    ModelAccessError,
+    ModelArtefactError,
+    ModelErrorCode,
+    ModelUnavailableError,
+)
 from streamkit.models.ids import parse
 from streamkit.models.manager import ModelManager
 from streamkit.models.store.cache import Cache
@@ -20,7 +26,7 @@ from streamkit.models.store.downloads import Downloads
 from streamkit.models.store.s3 import Bucket
 from streamkit.settings import Settings
 from tests.models.graphs import NAMES, write_folder
-from tests.models.servers import QUICK
+from tests.models.servers import QUICK, fake_api
 from tests.needs import needs_package
 
 MODEL = parse("street/3")
@@ -88,6 +94,17 @@ def test_no_bucket_and_no_server_are_errors(endpoint: str) -> None:
         remote("http://127.0.0.1:9", "b").offer(MODEL, None)
     assert caught.value.code == ModelErrorCode.UNREACHABLE
     assert "a-hidden-secret" not in str(caught.value)
+
+
+def test_wrong_credentials_are_told_of(endpoint: str, bucket: str, tmp_path: Path) -> None:
+    def refuse(handler: Any) -> None:
+        handler.answer(403, b"<Error><Code>AccessDenied</Code></Error>", {})
+
+    with fake_api(tmp_path) as server:
+        server.faults[f"/{bucket}"] += [refuse] * 9
+        with pytest.raises(ModelAccessError, match="AWS_ACCESS_KEY_ID") as caught:
+            remote(server.url, bucket).offer(MODEL, None)
+    assert "an-id" not in str(caught.value)
 
 
 def test_a_sidecar_in_the_bucket_seals_its_files(

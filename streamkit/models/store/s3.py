@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from streamkit.errors import (
     ConfigError,
     ModelAccessError,
+    ModelError,
     ModelErrorCode,
     ModelUnavailableError,
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_REFUSED: Final = ("PermissionDeniedError", "UnauthenticatedError")
 _SIGNED_FOR: Final = timedelta(hours=1)
 _WANTED: Final = frozenset((*WEIGHTS, *TEXTS))
 
@@ -100,14 +102,19 @@ class Bucket:
 
         try:
             return ask()
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
-            text = f"{self.place} refuses these credentials: see AWS_ACCESS_KEY_ID"
-            raise ModelAccessError(text, ModelErrorCode.FORBIDDEN) from None
-        except exceptions.NotFoundError:
-            raise ModelUnavailableError(f"there is no bucket {self._bucket!r}") from None
         except exceptions.BaseError as error:
-            text = f"{self.place} cannot be reached: {type(error).__name__}"
-            raise ModelUnavailableError(text, ModelErrorCode.UNREACHABLE) from None
+            raise self._explained(error) from None
+
+    def _explained(self, error: Exception) -> ModelError:
+        """A listing that fails is a ``GenericError`` of obstore, the reason is in its text."""
+        text, kind = str(error), type(error).__name__
+        if kind == "NotFoundError" or "NoSuchBucket" in text:
+            return ModelUnavailableError(f"there is no bucket {self._bucket!r}")
+        if kind in _REFUSED or "403 Forbidden" in text or "401 Unauthorized" in text:
+            text = f"{self.place} refuses these credentials: see AWS_ACCESS_KEY_ID"
+            return ModelAccessError(text, ModelErrorCode.FORBIDDEN)
+        text = f"{self.place} cannot be reached: {kind}"
+        return ModelUnavailableError(text, ModelErrorCode.UNREACHABLE)
 
 
 def _names(store: S3Store, folder: str) -> set[str]:
