@@ -18,7 +18,7 @@ and tests run at once, without network, key or camera.
 | input | `images`, float32 [batch, 3, {height}, {width}], RGB / 255, `Fit (grey edges) in` |
 | output | `output0`, float32 [batch, {rows}, {cells}]: cx, cy, w, h in input pixels, then scores |
 | weights | {size:.2f} MB, fp32 ONNX, opset 17, free batch dimension |
-| speed | {speed:.1f} ms per frame for the network, ONNX Runtime, one CPU thread |
+| speed | {speed:.1f} ms per frame, from uint8 picture to `output0`, ONNX Runtime, one CPU thread |
 | licence | Apache-2.0 |
 
 ## Quality

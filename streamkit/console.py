@@ -106,7 +106,10 @@ def _short(name: str, width: int = 40) -> str:
 
 def account(stats: Mapping[str, Any]) -> list[RenderableType]:
     """The final tables: streams, sinks, model."""
-    return [_streams(stats["streams"]), _sinks(stats["sinks"]), _model(stats["model"])]
+    live = any(stream["live"] for stream in stats["streams"])
+    sinks = [{"live": live, **sink} for sink in stats["sinks"]]
+    tables = [_streams(stats["streams"]), _sinks(sinks)] if sinks else [_streams(stats["streams"])]
+    return [*tables, _model(stats["model"])]
 
 
 def _streams(rows: list[Mapping[str, Any]]) -> Table:

@@ -36,7 +36,6 @@ def test_rle_is_that_of_pycocotools(masks: Masks) -> None:
     for rle, full in zip(masks.rle(), masks.dense(), strict=True):
         expected: Any = coco.encode(np.asfortranarray(full.astype(np.uint8)))
         assert rle == {"size": expected["size"], "counts": expected["counts"].decode()}
-        assert (coco.decode(rle) == full).all()
 
 
 def test_rle_of_a_large_picture_is_that_of_pycocotools() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from streamkit.models.geometry import Geometry
 from streamkit.predictions import Floats, Ints
 
 Size: TypeAlias = tuple[int, int]
+
+_TIE: Final = 1e-9
+"""Of a sample: a pixel's centre that lies on the border of two belongs to the second."""
 
 _NOTHING: Bitmap = np.zeros((0, 0), np.uint8)
 _NOTHING.setflags(write=False)
@@ -79,11 +82,11 @@ class _Axis:
 
     def samples(self) -> tuple[_Axis, Ints | None]:
         """One pixel of each sample, and which of them each pixel has; ``None``: each its own."""
-        new = np.flatnonzero(np.diff(self.sample, prepend=-1))
-        if len(new) == len(self):
+        new = np.diff(self.sample, prepend=self.sample[0] - 1) > 0
+        if new.all():
             return self, None
         own = _Axis(self.start, self.low[new], self.high[new], self.weight[new], self.sample[new])
-        return own, self.sample - self.sample[0]
+        return own, np.cumsum(new) - 1
 
 
 def _axis(
@@ -97,7 +100,7 @@ def _axis(
     grid = _samples(cells, canvas / scale, options)
     sample: npt.NDArray[np.int64] = np.arange(pixels)
     if grid:
-        sample = np.floor(place * (grid / cells)).astype(np.int64)
+        sample = np.floor(place * (grid / cells) + _TIE).astype(np.int64)
         place = (sample + 0.5) * (cells / grid)
     first = max(0, int(np.ceil(seen_from - 0.5)))
     last = min(cells, max(first + 1, int(np.ceil(seen_to - 0.5)))) - 1

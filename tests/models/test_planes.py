@@ -49,7 +49,7 @@ def places(way: int, cells: int, canvas: int, geometry: Geometry, options: Any) 
     if mode == "fast" or (mode == "tradeoff" and share < 1):
         whole = canvas / geometry.scale[way]
         count = cells if mode == "fast" else round(cells * (1 - share) + whole * share)
-        place = (np.floor(place / cells * count) + 0.5) / count * cells
+        place = (np.floor(place / cells * count + 1e-9) + 0.5) / count * cells
     shown = [
         i
         for i in range(cells)
