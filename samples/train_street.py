@@ -26,13 +26,13 @@ from types import MappingProxyType
 import numpy as np
 import onnx
 import torch
+from detector.card import Measured, Training, card
+from detector.data import GREY, HEIGHT, WIDTH, Boxes, batches, load, render
+from detector.evaluation import Detector, clip, held_out, hits, measure
+from detector.loss import loss
+from detector.net import Street, grid
 from numpy.typing import NDArray
-from street import CLASSES
-from street_card import Measured, Training, card
-from street_data import GREY, HEIGHT, WIDTH, Boxes, batches, load, render
-from street_eval import Detector, clip, held_out, hits, measure
-from street_loss import loss
-from street_net import Street, grid
+from street.scene import CLASSES
 from torch import Tensor
 
 Bytes = NDArray[np.uint8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -128,7 +128,7 @@ def _streams(rows: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _sinks(rows: list[Mapping[str, Any]]) -> Table:
+def _sinks(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title="sinks", title_justify="left")
     for name in ("sink", "written", "failed", "dropped", "age p50 / p95 / p99 ms"):
         table.add_column(name, justify="left" if name in ("sink", "dropped") else "right")

@@ -1,15 +1,18 @@
-"""The chain of providers and the control of access, as the settings say."""
+"""What a manager is made of, as the settings say."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
 from streamkit.errors import ConfigError, ModelCacheError
 from streamkit.models.access import AccessControl
 from streamkit.models.ids import ModelId, Where
+from streamkit.models.preprocess import Switches
 from streamkit.models.remote import RemoteFile
+from streamkit.models.session import Execution
 from streamkit.models.store import Store
 from streamkit.models.store.cache import Cache
 from streamkit.models.store.downloads import Downloads, Remote
@@ -23,6 +26,32 @@ from streamkit.models.store.weights_api import WeightsApi
 from streamkit.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+def execution_of(settings: Settings) -> Execution:
+    """Threads per run: half the cores unless said, as two workers run at a time."""
+    return Execution(
+        settings.onnxruntime_execution_providers,
+        settings.required_onnx_providers,
+        settings.model_threads or max(1, _cores() // 2),
+    )
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def switches_of(settings: Settings) -> Switches:
+    """Steps of preparation that are left out."""
+    return Switches(
+        auto_orient=settings.disable_preproc_auto_orient,
+        static_crop=settings.disable_preproc_static_crop,
+        contrast=settings.disable_preproc_contrast,
+        grayscale=settings.disable_preproc_grayscale,
+    )
 
 
 def access_of(settings: Settings, api: WeightsApi) -> AccessControl | None:

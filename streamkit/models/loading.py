@@ -7,7 +7,7 @@ from streamkit.models.base import Model
 from streamkit.models.metadata import read
 from streamkit.models.preprocess import Switches
 from streamkit.models.recognition import recognise
-from streamkit.models.registry import STUB, architecture_of, find, task_of
+from streamkit.models.registry import architecture_of, find, task_of
 from streamkit.models.session import Execution, Session
 from streamkit.models.store.package import Package
 from streamkit.models.stub import StubModel
@@ -26,7 +26,7 @@ def load(
     Raises ``ModelArtefactError`` for bad files, ``ConfigError`` for a bad ``architecture``.
     """
     kind = package.kind
-    if kind is not None and kind.model_type == STUB:
+    if kind is not None and kind.is_stub:
         return StubModel(package, kind.project_task_type)
     task = kind.project_task_type if kind else None
     if architecture is None and kind is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,14 @@ from pydantic import SecretStr
 
 from streamkit.errors import ModelAccessError, ModelArtefactError, ModelNotFoundError
 from streamkit.models.access import AccessControl
-from streamkit.models.assembly import access_of, api_of, cleanup_of, store_of
+from streamkit.models.assembly import (
+    access_of,
+    api_of,
+    cleanup_of,
+    execution_of,
+    store_of,
+    switches_of,
+)
 from streamkit.models.base import InferenceOptions, Model
 from streamkit.models.ids import ModelId, Where, locate
 from streamkit.models.instances import Instance, Instances, Key, OnGone
@@ -77,23 +83,15 @@ class ModelManager:
 
     @classmethod
     def of(cls, settings: Settings, progress: OnProgress | None = None) -> ModelManager:
-        """As the settings say; threads per run: half the cores, as two workers run at a time."""
-        threads = settings.model_threads or max(1, _cores() // 2)
+        """As the settings say."""
         api = api_of(settings)
         access = access_of(settings, api)
         return cls(
             store_of(settings, api, access, progress),
-            Execution(
-                settings.onnxruntime_execution_providers, settings.required_onnx_providers, threads
-            ),
+            execution_of(settings),
             workers=settings.model_workers or 2,
             max_active=settings.max_active_models,
-            off=Switches(
-                auto_orient=settings.disable_preproc_auto_orient,
-                static_crop=settings.disable_preproc_static_crop,
-                contrast=settings.disable_preproc_contrast,
-                grayscale=settings.disable_preproc_grayscale,
-            ),
+            off=switches_of(settings),
             access=access,
             own_key=settings.api_key,
             memory=FreeMemory(settings.memory_free_threshold),
@@ -132,7 +130,8 @@ class ModelManager:
         on_load: OnLoad | None = None,
     ) -> Lease:
         """The model without its threads, for who calls it directly; else like ``lease``."""
-        where, key = locate(model), self._allowed(locate(model), api_key)
+        where = locate(model)
+        key = self._allowed(where, api_key)
         instance = self._obtain((str(where), architecture), where, key, on_load)
         forget = functools.partial(self._instances.forget, instance)
         return Lease(
@@ -238,7 +237,8 @@ class ModelManager:
         With ``old`` and ``new`` the same, its files are read again. Raises ``ModelNotFoundError``
         where ``old`` is not loaded, and what ``lease`` raises for ``new``; then nothing changes.
         """
-        where, key = locate(new), self._allowed(locate(new), api_key)
+        where = locate(new)
+        key = self._allowed(where, api_key)
         before, after = (str(locate(old)), architecture), (str(where), architecture)
         instance = self._instances.find(before)
         if instance is None:
@@ -274,13 +274,6 @@ def warm(model: Model) -> float:
     tensor, geometries = model.prepare([np.full((480, 640, 3), 114, np.uint8)])
     model.finish(model.run(tensor), 0, geometries[0], InferenceOptions())
     return time.perf_counter() - began
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @functools.cache

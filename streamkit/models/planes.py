@@ -63,8 +63,8 @@ class _Axis:
     """The cell after it."""
     weight: Floats
     """Of the cell after it."""
-    sample: Ints
-    """A number per sample: equal for pixels that share one."""
+    sample: Ints | None
+    """A number per sample: equal for pixels that share one; ``None``: each has its own."""
 
     def __len__(self) -> int:
         return len(self.low)
@@ -72,8 +72,8 @@ class _Axis:
     def part(self, start: int, stop: int) -> _Axis:
         """Of pixels ``start`` to ``stop``, counted from the first."""
         cut = slice(start, max(start, stop))
-        parts = (self.low[cut], self.high[cut], self.weight[cut], self.sample[cut])
-        return _Axis(self.start + start, *parts)
+        sample = None if self.sample is None else self.sample[cut]
+        return _Axis(self.start + start, self.low[cut], self.high[cut], self.weight[cut], sample)
 
     def touching(self, cells: Ints) -> _Axis:
         """The part between the first and last pixel in which ``cells`` (rising) have a say."""
@@ -82,10 +82,10 @@ class _Axis:
 
     def samples(self) -> tuple[_Axis, Ints | None]:
         """One pixel of each sample, and which of them each pixel has; ``None``: each its own."""
-        new = np.diff(self.sample, prepend=self.sample[0] - 1) > 0
-        if new.all():
+        if self.sample is None:
             return self, None
-        own = _Axis(self.start, self.low[new], self.high[new], self.weight[new], self.sample[new])
+        new = np.diff(self.sample, prepend=self.sample[0] - 1) > 0
+        own = _Axis(self.start, self.low[new], self.high[new], self.weight[new], None)
         return own, np.cumsum(new) - 1
 
 
@@ -98,7 +98,7 @@ def _axis(
     inside = (np.arange(pixels) + 0.5 - geometry.region[way]) * scale + geometry.placed[way]
     place = inside * density
     grid = _samples(cells, canvas / scale, options)
-    sample: npt.NDArray[np.int64] = np.arange(pixels)
+    sample = None
     if grid:
         sample = np.floor(place * (grid / cells) + _TIE).astype(np.int64)
         place = (sample + 0.5) * (cells / grid)
@@ -146,8 +146,10 @@ def _sampled(plane: Floats, across: _Axis, down: _Axis) -> Bitmap:
     strip = plane[top : bottom + 1]
     wide = strip.take(across.low, axis=1)
     wide += (strip.take(across.high, axis=1) - wide) * across.weight
-    steps = np.diff(wide, axis=0, append=wide[-1:])
-    values: npt.NDArray[Any] = steps.take(down.low - top, axis=0)
+    steps = np.zeros_like(wide)
+    np.subtract(wide[1:], wide[:-1], out=steps[:-1])
+    row = down.low - top
+    values: npt.NDArray[Any] = steps.take(row, axis=0)
     values *= down.weight[:, None]
-    values += wide.take(down.low - top, axis=0)
+    values += wide.take(row, axis=0)
     return (values > 0).view(np.uint8)

@@ -192,9 +192,7 @@ LAYOUTS = (
     Layout("yolov8n-pose", POSE, lambda t: [columns(t, points)]),
     Layout("yolov11l-pose", POSE, lambda t: [columns(t, points)]),
     Layout("yolo26s-pose", POSE, lambda t: [end_to_end(t, points)]),
-    Layout(
-        "rfdetr-keypoint-preview", POSE, lambda t: [*detr(t), detr_points(t)], background=True
-    ),
+    Layout("rfdetr-keypoint-preview", POSE, lambda t: [*detr(t), detr_points(t)], background=True),
 )
 
 

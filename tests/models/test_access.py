@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +22,7 @@ from streamkit.models.access import AccessControl
 from streamkit.models.ids import ModelId, parse
 from streamkit.models.manager import ModelManager
 from streamkit.settings import Settings
+from tests.fakes import until
 from tests.models.servers import KEY, OTHER, FakeApi, status
 
 MODEL, SECOND = parse("street/3"), parse("street/4")
@@ -199,6 +202,43 @@ def test_a_good_key_is_not_refused_because_a_bad_one_came_first(
     with pytest.raises(ModelAccessError):
         manager.lease("street/3", "nonsense")
     manager.lease("street/3", KEY).release()
+    manager.close()
+
+
+def test_who_waits_for_a_load_is_not_refused_for_the_key_of_another(
+    api: FakeApi, tmp_path: Path
+) -> None:
+    gate = threading.Event()
+
+    def late_refusal(handler: Any) -> None:
+        assert gate.wait(10)
+        handler.answer(401, b"{}", {})
+
+    api.faults["/ort/street/3"].append(late_refusal)
+    manager = ModelManager.of(
+        Settings.load(model_cache_dir=tmp_path / "cache", api_base_url=api.url)
+    )
+    outcomes: dict[str, bool] = {}
+
+    def want(key: str) -> None:
+        try:
+            manager.lease("street/3", key).release()
+            outcomes[key] = True
+        except ModelAccessError:
+            outcomes[key] = False
+
+    bad = threading.Thread(target=want, args=("nonsense",))
+    bad.start()
+    api.wait_for("/ort/street/3")
+    good = [threading.Thread(target=want, args=(KEY,)) for _ in range(3)]
+    for thread in good:
+        thread.start()
+    until(lambda: [i.users for i in manager._instances._table.values()] == [4])
+    gate.set()
+    for thread in (bad, *good):
+        thread.join()
+    assert outcomes == {"nonsense": False, KEY: True}
+    assert manager.loads == 1
     manager.close()
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from pydantic import SecretStr
@@ -278,6 +279,19 @@ def test_a_read_only_cache_says_so_when_it_must_be_written(api: FakeApi, read_on
     assert caught.value.code == ModelErrorCode.CACHE_READ_ONLY
 
 
+def test_a_damaged_model_on_a_read_only_disk_is_told_of_as_such(
+    api: FakeApi, tmp_path: Path
+) -> None:
+    filled = tmp_path / "filled"
+    downloads(api, filled).find(MODEL, SECRET)
+    flip(folder_of(filled) / "weights.onnx")
+    with (
+        needs_mounts(filled, "-o", "bind,ro", str(filled)) as path,
+        pytest.raises(ModelArtefactError, match=r"weights\.onnx changed .* is read-only"),
+    ):
+        downloads(api, path).find(MODEL, SECRET)
+
+
 def test_a_disk_that_is_too_small_is_known_beforehand(tmp_path: Path, small_disk: Path) -> None:
     with fake_api(tmp_path, 3_000_000) as api:  # with the margin, a megabyte is left for it
         with pytest.raises(ModelCacheError, match=r"the disk is full: .* 2 MB are") as caught:
@@ -352,3 +366,35 @@ def test_a_long_name_has_a_lock_too(root: Path) -> None:
     long = ModelId("é" * 90, "ü" * 90)
     with Cache(root).lock(long, 0), pytest.raises(ModelCacheError), Cache(root).lock(long, 0):
         pass
+
+
+# -- a thousand ways to be damaged -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*FILES, "keypoints_metadata.json", SIDECAR])
+def test_no_damage_goes_unnoticed(tmp_path: Path, root: Path, name: str) -> None:
+    """1000 flipped bytes and cuts: a typed error, or the model as it was, by its own seal."""
+    with fake_api(tmp_path) as api:
+        skeleton = {"object_class_id": 0, "keypoints": {"0": "nose"}, "edges": []}
+        api.replies["/ort/street/3"]["ort"]["keypoints_metadata"] = [skeleton]
+        whole = downloads(api, root).find(MODEL, SECRET)
+    offline = Downloads(Cache(root), offline=True)
+    path = folder_of(root) / name
+    good, random = path.read_bytes(), Random(name)
+    unnoticed = 0
+    for number in range(1000):
+        path.write_bytes(damaged(good, random, cut=number % 4 == 0))
+        try:
+            assert offline.find(MODEL, None) == whole
+        except ModelArtefactError:
+            continue
+        unnoticed += 1
+    assert unnoticed == 0 or name == SIDECAR
+
+
+def damaged(data: bytes, random: Random, *, cut: bool) -> bytes:
+    if cut:
+        return data[: random.randrange(len(data))]
+    changed = bytearray(data)
+    changed[random.randrange(len(data))] ^= random.randrange(1, 256)
+    return bytes(changed)

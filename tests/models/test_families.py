@@ -244,8 +244,9 @@ def test_names_that_are_too_many_are_an_error_where_the_head_tells(
 def test_names_that_are_too_few_name_nothing_wrongly(tmp_path: Path, layout: Layout) -> None:
     folder = write_model(tmp_path / "m", layout, names=["a", "b"])
     if layout.posed:
-        (folder / "keypoints_metadata.json").write_text('[{"object_class_id": 0, "keypoints": '
-                                                        '{"0": "head", "1": "tail"}}]')
+        (folder / "keypoints_metadata.json").write_text(
+            '[{"object_class_id": 0, "keypoints": {"0": "head", "1": "tail"}}]'
+        )
     silent = any(name in layout.model_type for name in ("yolov10", "yolo26", "rfdetr"))
     if silent:
         assert named(detect(load(read_folder(folder, "toy/1")))) == ["a", "b"]

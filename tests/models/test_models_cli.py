@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from streamkit.models.ids import parse
 from streamkit.models.store.cache import Cache
 from tests.models.graphs import write_folder
-from tests.models.servers import KEY, FakeApi, status
+from tests.models.servers import KEY, FakeApi, gated, status
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -53,6 +55,36 @@ def test_a_model_is_pulled_shown_warmed_and_removed(run: Run, tmp_path: Path) ->
     assert removed.stdout == "street/3: 0.5 MB freed\n"
     assert "no models in" in run("list").stdout
     assert not folder.exists()
+
+
+def test_a_terminal_is_shown_the_progress(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    assert run("where").returncode == 0  # the environment is set
+    monkeypatch.setenv("TERM", "xterm")
+    gate = threading.Event()
+    api.faults["/files/street/3/weights"].append(gated(300_000, gate))
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "streamkit", "models", "pull", "street/3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+        os.close(theirs)
+        seen = b""
+        while b"weights.onnx" not in seen:
+            seen += os.read(ours, 4096)
+        gate.set()
+        while piece := _read(ours):
+            seen += piece
+        assert process.wait(30) == 0
+    os.close(ours)
+    assert "MB" in seen.decode() or "kB" in seen.decode()
+    assert Cache(tmp_path / "cache").read(parse("street/3")) is not None
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux tells that nobody writes there any more
+        return b""
 
 
 def test_a_stub_is_pulled_and_listed(run: Run) -> None:

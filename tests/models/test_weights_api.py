@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
@@ -22,13 +23,16 @@ from streamkit.errors import (
     ModelNotFoundError,
     ModelUnavailableError,
 )
+from streamkit.models import get_model
 from streamkit.models.ids import parse
+from streamkit.models.manager import ModelManager
 from streamkit.models.store import Store
 from streamkit.models.store.cache import Cache
 from streamkit.models.store.downloads import Downloads
 from streamkit.models.store.http import Http, Patience, bare
 from streamkit.models.store.package import Package
 from streamkit.models.store.weights_api import WeightsApi
+from streamkit.settings import Settings
 from tests.models.graphs import NAMES
 from tests.models.servers import (
     KEY,
@@ -157,6 +161,28 @@ def test_version_0_is_a_stub_of_the_projects_task(api: FakeApi, tmp_path: Path) 
     ]
     assert pull(api, tmp_path, "street/0").kind == kind
     assert len(api.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["object-detection", "instance-segmentation", "classification", "keypoint-detection"],
+)
+def test_version_0_answers_for_each_task(api: FakeApi, tmp_path: Path, task: str) -> None:
+    api.projects["/ws1/street"] = task
+    settings = Settings.load(model_cache_dir=tmp_path, api_base_url=api.url, api_key=KEY)
+    manager = ModelManager.of(settings)
+    with get_model("street/0", manager=manager) as model:
+        answers = model.infer([np.zeros((4, 4, 3), np.uint8)] * 3)
+    expected = {"is_stub": True, "model_id": "street/0", "task_type": task}
+    assert [answer.dict() for answer in answers] == [expected] * 3
+    manager.close()
+
+
+def test_a_project_of_another_task_has_no_stub(api: FakeApi, tmp_path: Path) -> None:
+    api.projects["/ws1/street"] = "poetry"
+    settings = Settings.load(model_cache_dir=tmp_path, api_base_url=api.url, api_key=KEY)
+    with pytest.raises(ModelArtefactError, match="'poetry'"):
+        ModelManager.of(settings).pin("street/0")
 
 
 def test_version_0_needs_a_key(api: FakeApi, tmp_path: Path) -> None:

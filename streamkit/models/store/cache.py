@@ -15,6 +15,7 @@ import filelock
 
 from streamkit.errors import ModelCacheError, ModelErrorCode
 from streamkit.models.ids import ModelId
+from streamkit.models.registry import STUB
 from streamkit.models.store.environment import ModelType
 from streamkit.models.store.files import look, read_json
 from streamkit.models.store.keeping import keeping, make_folder
@@ -24,9 +25,6 @@ from streamkit.models.store.sidecar import SIDECAR, verify
 LOCKS: Final = "_file_locks"
 URLS: Final = "_urls"
 """The dataset under which models lie that were named by a URL; their version is the SHA-256."""
-
-STUB: Final = "stub"
-"""The model type of version 0: a model without files, which only answers."""
 
 
 @dataclass(frozen=True, slots=True)

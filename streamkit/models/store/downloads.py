@@ -101,9 +101,14 @@ class Downloads:
         if not remotes:
             _complain(damage)
             return None
-        with self.cache.lock(model):
-            package, damage = self._kept(model)  # another process may have brought it meanwhile
-            return package or self._fetch(model, api_key, remotes, damage)
+        try:
+            with self.cache.lock(model):
+                package, damage = self._kept(model)  # another process may have brought it meanwhile
+                return package or self._fetch(model, api_key, remotes, damage)
+        except ModelCacheError as error:
+            if damage is not None:
+                _complain(damage, error)
+            raise
 
     def replace(
         self, model: ModelId, api_key: SecretStr | None, damage: ModelArtefactError

@@ -58,6 +58,8 @@ def read_path(path: Path) -> Package:
 def read_folder(folder: Path, model_id: str, weights: Path | None = None) -> Package:
     """``weights.onnx``, ``environment.json``, ``class_names.txt`` and ``model_type.json``."""
     kind = read_json(folder / "model_type.json", ModelType)
+    if kind.is_stub:
+        return Package(model_id, folder / WEIGHTS[0], kind)
     environment = read_environment(folder / "environment.json")
     names = _names(folder / "class_names.txt", environment)
     keypoints = read_keypoints(folder / "keypoints_metadata.json")

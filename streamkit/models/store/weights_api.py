@@ -21,7 +21,7 @@ from streamkit.errors import (
 )
 from streamkit.models.ids import ModelId
 from streamkit.models.keys import fingerprint
-from streamkit.models.store.cache import STUB
+from streamkit.models.registry import STUB
 from streamkit.models.store.downloads import Offer
 from streamkit.models.store.fetch import Download
 from streamkit.models.store.http import Http, Patience, bare

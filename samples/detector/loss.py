@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from street_data import LEAST_VISIBLE
 from torch import Tensor
 from torch.nn import functional
+
+from detector.data import LEAST_VISIBLE
 
 CANDIDATES = 10  # cells per object that may learn it
 SCORE_POWER, OVERLAP_POWER = 0.5, 4.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from street_look import (
+
+from street.look import (
     CHASSIS,
     CHROME,
     CREAM,
@@ -23,7 +24,7 @@ from street_look import (
     TAXI,
     Pose,
 )
-from street_pen import Pen, box, colours, mix, oval, pick, rounded, shade
+from street.pen import Pen, box, colours, mix, oval, pick, rounded, shade
 
 ROOFS = {
     "hatch": ((-1.9, 0.8), (-1.72, 1.4), (-1.4, 1.5), (0.3, 1.5), (1.15, 0.84)),

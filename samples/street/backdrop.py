@@ -6,7 +6,8 @@ import math
 
 import cv2
 import numpy as np
-from street_furniture import (
+
+from street.furniture import (
     FINE,
     IRON,
     STONE,
@@ -17,8 +18,8 @@ from street_furniture import (
     signal_post,
     tree,
 )
-from street_pen import Colour, Image, Pen, box, colour, colours, mix, oval, pick, shade
-from street_traffic import FAR_CURB, NEAR_CURB, Camera, Signal
+from street.pen import Colour, Image, Pen, box, colour, colours, mix, oval, pick, shade
+from street.traffic import FAR_CURB, NEAR_CURB, Camera, Signal
 
 SKIES = (  # top, bottom, haze, light as gains of blue, green, red
     ("#4f9fe0", "#cfe8f7", "#b9d3e3", (1.0, 1.0, 1.0)),

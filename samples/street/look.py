@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from street_pen import Pen, colour, colours
+from street.pen import Pen, colour, colours
 
 PAINTS = colours(
     "#d7473f #e8a33d #f2d16b #4f9d69 #3b7dd8 #2b4a8b #7d5ba6 #f4f1ea #c9ced6 #5b6470 "

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from street import CLASSES, CLIP_SEED, Scene
-from street_data import LEAST_VISIBLE, Boxes, fit, load, table
-from street_pen import Image
+from street.pen import Image
+from street.scene import CLASSES, CLIP_SEED, Scene
+
+from detector.data import LEAST_VISIBLE, Boxes, fit, load, table
 
 Found = NDArray[np.float32]  # rows of class, x0, y0, x1, y1, score
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 import numpy as np
-from street_look import Draw
-from street_vehicles import Bus, Car, Truck
-from street_walkers import Bicycle, Dog, Person
+
+from street.look import Draw
+from street.vehicles import Bus, Car, Truck
+from street.walkers import Bicycle, Dog, Person
 
 MAKERS = MappingProxyType[str, Callable[[np.random.Generator], Draw]](
     {

@@ -8,7 +8,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from street_pen import (
+
+from street.pen import (
     ID_PAD,
     ID_SHRINK,
     Colour,
@@ -23,7 +24,7 @@ from street_pen import (
     rounded,
     shade,
 )
-from street_traffic import Camera
+from street.traffic import Camera
 
 LEAVES = colours("#4f8a4c #6a9a3f #3f7d5a #7fa650 #9a9a3c #b5793a")
 BLOOMS = colours("#f25f5c #ffe066 #f7f7ff #c77dff")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from street_look import (
+
+from street.look import (
     BASKET,
     CHROME,
     CLOTHES,
@@ -18,7 +19,7 @@ from street_look import (
     TROUSERS,
     Pose,
 )
-from street_pen import Colour, Pen, box, oval, pick, rounded, shade
+from street.pen import Colour, Pen, box, oval, pick, rounded, shade
 
 Point = tuple[float, float]
 CRANK: Point = (-0.02, 0.34)

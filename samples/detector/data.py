@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from street import CLASSES, Scene, Truth
-from street_pen import Image
+from street.pen import Image
+from street.scene import CLASSES, Scene, Truth
 
 WIDTH, HEIGHT = 512, 288  # of the network's input; both are multiples of 32 and 16:9
 GREY = 114

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from street_data import HEIGHT, WIDTH
-from street_eval import Quality
+from detector.data import HEIGHT, WIDTH
+from detector.evaluation import Quality
 
 TEXT = """# street/1
 
@@ -42,14 +42,14 @@ duplicates suits the crowded pavement.
 
 ## Data and training
 
-Rendered by `samples/street.py`: 4,800 frames of 120 seeded scenes (seeds 1000 to 1119), each
+Rendered by `samples/street/scene.py`: 4,800 frames of 120 seeded scenes (seeds 1000 to 1119), each
 with its own houses, trees, light, vehicles and people; no photographs. Pictures were
 compressed, moved, mirrored, blurred and relit on the way in.
 
     {command}
 
 took {minutes:.0f} minutes on two CPU cores. The network (0.55 M parameters, strides 8, 16 and
-32, anchor-free) and its loss are in `samples/street_net.py` and `samples/street_loss.py`.
+32, anchor-free) and its loss are in `samples/detector/net.py` and `samples/detector/loss.py`.
 
 ## Limits
 

@@ -1,18 +1,12 @@
 """The sample street: a seeded procedural camera view with exact truth, and its clip.
 
-    python samples/street.py --out samples/street.mp4
-
-renders the clip (needs `av`, `numpy`, `opencv-python-headless`). In tests, put this folder on
-`sys.path`, then
-
-    scene = Scene(CLIP_SEED)
-    frame, truth = scene.frame(0)
-    crossings(scene, ((640, 0), (640, 720)))
+scene = Scene(CLIP_SEED)
+frame, truth = scene.frame(0)
+crossings(scene, ((640, 0), (640, 720)))
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,12 +17,13 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from street_backdrop import Backdrop, flicker
-from street_cast import MAKERS
-from street_furniture import Sprite
-from street_look import Draw, Pose
-from street_pen import ID_PAD, ID_SHRINK, Image, Pen, colour, shadow
-from street_traffic import FPS, Actor, Camera, populate
+
+from street.backdrop import Backdrop, flicker
+from street.cast import MAKERS
+from street.furniture import Sprite
+from street.look import Draw, Pose
+from street.pen import ID_PAD, ID_SHRINK, Image, Pen, colour, shadow
+from street.traffic import FPS, Actor, Camera, populate
 
 CLIP_SEED = 9
 CLIP_FRAMES = 24 * FPS
@@ -247,17 +242,3 @@ def write_clip(scene: Scene, path: Path) -> None:
             picture = reformat.reformat(picture, format="yuv420p", dst_colorspace=Colorspace.ITU709)
             out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
-
-
-def main() -> None:
-    """Render the clip from the command line."""
-    parser = argparse.ArgumentParser(description="Render the sample street.")
-    parser.add_argument("--out", type=Path, default=Path("samples/street.mp4"))
-    parser.add_argument("--seed", type=int, default=CLIP_SEED)
-    parser.add_argument("--frames", type=int, default=CLIP_FRAMES)
-    options = parser.parse_args()
-    write_clip(Scene(options.seed, options.frames), options.out)
-
-
-if __name__ == "__main__":
-    main()

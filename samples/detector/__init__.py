@@ -1,0 +1,1 @@
+"""The sample detector: network, loss, data, measurement and model card."""
