@@ -168,7 +168,7 @@ class Delivery:
             "written": self.written,
             "failed": self.failed,
             "error": None if self.error is None else str(self.error),
-            "dropped": {cause.value: n for cause, n in self.dropped.items()},
+            "dropped": {cause.name.lower(): n for cause, n in self.dropped.items()},
             "age_p50": self.age.quantile(0.5),
             "age_p95": self.age.quantile(0.95),
             "age_p99": self.age.quantile(0.99),

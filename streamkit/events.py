@@ -46,7 +46,11 @@ class EventType(StrEnum):
 
 
 class DropCause(StrEnum):
-    """Why a captured frame was not delivered. The first five strings are the neighbour's."""
+    """Why a captured frame was not delivered.
+
+    The values are what updates carry, the first five as in the neighbour; accounts and tables use
+    the names, in lower case.
+    """
 
     MUTED = "Buffering not allowed at the moment"
     NEWER = "ADAPTIVE strategy"

@@ -144,7 +144,7 @@ class Stream:
             "live": self.source.live if self.source else None,
             "captured": tally.captured,
             "delivered": tally.delivered,
-            "dropped": {cause.value: count for cause, count in tally.dropped.items()},
+            "dropped": {cause.name.lower(): count for cause, count in tally.dropped.items()},
             "in_flight": tally.in_flight,
             "reconnects": tally.reconnects,
             "fps": tally.fps,

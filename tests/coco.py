@@ -18,7 +18,6 @@ from pycocotools.cocoeval import COCOeval
 from streamkit.frame import Image
 from streamkit.predictions import Detections
 
-
 Kind: TypeAlias = Literal["bbox", "segm", "keypoints"]
 
 

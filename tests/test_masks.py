@@ -84,4 +84,5 @@ def test_shapes_are_chosen_like_every_column(which: Any) -> None:
 def test_no_shapes_are_no_shapes() -> None:
     none = Masks((), np.empty((0, 2), np.int64), (4, 3))
     assert none.dense().shape == (0, 3, 4)
-    assert none.rle() == none.polygons() == []
+    assert none.rle() == []
+    assert none.polygons() == []

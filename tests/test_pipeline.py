@@ -114,7 +114,7 @@ def test_a_slow_model_gets_the_newest_of_a_camera_and_every_frame_is_accounted_f
         sink.await_results(15)
     assert sorted(ages)[len(ages) // 2] < 0.05, "what the model sees is new"
     stats = pipeline.stats()["streams"][0]
-    assert stats["dropped"]["ADAPTIVE strategy"] > stats["delivered"]
+    assert stats["dropped"]["newer"] > stats["delivered"]
     assert_accounted(pipeline)
 
 
@@ -128,7 +128,7 @@ def test_a_slow_sink_changes_nothing_for_the_others() -> None:
     gaps = [b - a for a, b in zip(free.ids(), free.ids()[1:], strict=False)]
     assert Counter(gaps)[1] >= 0.9 * len(gaps)
     slow = next(s for s in pipeline.stats()["sinks"] if s["dropped"])
-    assert slow["dropped"]["ADAPTIVE strategy"] > 30
+    assert slow["dropped"]["newer"] > 30
 
 
 def test_a_failing_sink_is_told_and_the_others_go_on() -> None:
@@ -157,7 +157,7 @@ def test_max_fps_thins_a_camera_and_counts_what_it_dropped() -> None:
     span = frames[-1].captured_at - frames[0].captured_at
     assert (len(frames) - 1) / span < 60 * 1.05
     stats = pipeline.stats()["streams"][0]
-    assert stats["dropped"]["MAX_FPS"] >= 0.4 * stats["captured"]
+    assert stats["dropped"]["rate"] >= 0.4 * stats["captured"]
     assert_accounted(pipeline)
 
 
@@ -315,7 +315,7 @@ def test_a_paused_camera_is_let_go_and_a_muted_one_is_read_and_dropped() -> None
     assert_accounted(pipeline)
 
 
-MUTED = "Buffering not allowed at the moment"
+MUTED = "muted"
 
 
 def test_a_paused_file_goes_on_where_it_was() -> None:

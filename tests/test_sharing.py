@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamkit import InferencePipeline
-from streamkit.errors import ConfigError, ModelArtefactError, ModelNotFoundError
+from streamkit.errors import ConfigError, ModelArtefactError, ModelError
 from streamkit.models import ModelManager, get_model
 from streamkit.settings import Settings
 from tests.clips import clip
@@ -88,7 +88,7 @@ def test_a_model_called_directly_is_the_same_one(manager: ModelManager) -> None:
 def test_what_is_wrong_with_a_model_is_known_before_the_start(
     manager: ModelManager, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelNotFoundError, match="nobody/7"):
+    with pytest.raises(ModelError, match="nobody/7"):
         InferencePipeline.init("a.mp4", "nobody/7", manager=manager)
     with pytest.raises(ConfigError):
         InferencePipeline.init("a.mp4", "a/..", manager=manager)
@@ -96,3 +96,40 @@ def test_what_is_wrong_with_a_model_is_known_before_the_start(
     broken.write_bytes(b"not a graph")
     with pytest.raises(ModelArtefactError, match=r"broken\.onnx"):
         InferencePipeline.init("a.mp4", broken, manager=manager)
+
+
+def test_a_recording_of_varying_rate_runs_twice_with_its_own_times_and_ids_going_on(
+    manager: ModelManager, tmp_path: Path
+) -> None:
+    times = [0.0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.54]
+    recording = clip(tmp_path / "vfr.mp4", frames=7, times=times, size=(256, 144))
+    sink = Collector()
+    pipeline = InferencePipeline.init(recording, MODEL, sinks=[sink], manager=manager)
+    for _ in range(2):
+        pipeline.start(use_main_thread=False)
+        pipeline.join()
+    assert sink.ids() == list(range(1, 15))
+    taken = [result.frame.timestamp for result in sink.results]
+    for run in (taken[:7], taken[7:]):
+        assert [round((at - run[0]).total_seconds(), 3) for at in run] == times
+
+
+def test_terminate_after_an_error_and_a_new_start_after_that(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def once_broken(frames: list[Any]) -> list[Any]:
+        calls.append(len(frames))
+        if len(calls) == 1:
+            raise RuntimeError("first run")
+        return [None] * len(frames)
+
+    recording = clip(tmp_path / "n.mp4", frames=10)
+    sink = Collector()
+    pipeline = InferencePipeline.init_with_custom_logic(recording, once_broken, sinks=[sink])
+    pipeline.start()
+    with pytest.raises(RuntimeError, match="first run"):
+        pipeline.join()
+    pipeline.terminate()
+    pipeline.start()
+    pipeline.join()
+    assert len(sink.results) == 10

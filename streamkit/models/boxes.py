@@ -1,23 +1,20 @@
-"""Boxes: which of a head's many candidates are objects. Thresholds, caps, IoU and greedy NMS."""
+"""Boxes: which of a head's many candidates are objects. Thresholds, caps and greedy NMS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from streamkit.models.base import InferenceOptions
+from streamkit.models.nms import suppressed
 from streamkit.predictions import Floats, Ints
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Scores: TypeAlias = npt.NDArray[Any]
 """(classes, N) ``float32`` or ``float16``."""
-
-_BLOCK: Final = 128
-"""Candidates looked at together in NMS; measured: 64 takes as long, 256 half as long again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,55 +75,11 @@ def corners(centred: npt.NDArray[Any]) -> Floats:
         return np.stack((x - half_w, y - half_h, x + half_w, y + half_h), axis=1)
 
 
-def iou(these: Floats, those: Floats) -> Floats:
-    """(N, M) intersection over union of (N, 4) and (M, 4) xyxy boxes; 0 where both are empty."""
-    x1, y1, x2, y2 = (column[:, None] for column in these.T)
-    u1, v1, u2, v2 = those.T
-    width = np.minimum(x2, u2) - np.maximum(x1, u1)
-    height = np.minimum(y2, v2) - np.maximum(y1, v1)
-    shared = np.maximum(width, 0, out=width)
-    shared *= np.maximum(height, 0, out=height)
-    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - shared
-    overlap: Floats = np.zeros_like(shared)
-    np.divide(shared, union, out=overlap, where=union > 0)
-    return overlap
-
-
 def suppress(boxes: Floats, class_id: Ints, options: InferenceOptions) -> Ints:
     """Exact greedy NMS: indices of what stays of (N, 4) ``boxes``, which come best first.
 
     A box goes if its IoU with a better one that stays is above ``iou_threshold`` and, unless
     ``class_agnostic_nms``, their classes are equal. Ends with ``max_detections`` kept.
     """
-    if options.class_agnostic_nms:
-        class_id = np.zeros_like(class_id)
-    kept: Ints = np.empty(0, np.int64)
-    for block in _blocks(len(boxes)):
-        clear = ~_covers(boxes, class_id, kept, block, options.iou_threshold).any(axis=0)
-        block = block[clear]
-        among = np.triu(_covers(boxes, class_id, block, block, options.iou_threshold), 1)
-        kept = np.concatenate((kept, block[_greedy(among)]))
-        if len(kept) >= options.max_detections:
-            break
-    return kept[: options.max_detections]
-
-
-def _blocks(count: int) -> Iterator[Ints]:
-    for start in range(0, count, _BLOCK):
-        yield np.arange(start, min(start + _BLOCK, count))
-
-
-def _covers(boxes: Floats, class_id: Ints, better: Ints, worse: Ints, threshold: float) -> Bools:
-    """(better, worse): which would suppress which."""
-    covers: Bools = iou(boxes[better], boxes[worse]) > threshold
-    covers &= class_id[better][:, None] == class_id[worse]
-    return covers
-
-
-def _greedy(covers: Bools) -> Bools:
-    """Which stay, where ``covers[i, j]`` (i < j only) says that i, if it stays, removes j."""
-    stays = np.ones(len(covers), np.bool_)
-    for i in np.flatnonzero(covers.any(axis=1)):
-        if stays[i]:
-            stays &= ~covers[i]
-    return stays
+    pools = np.zeros_like(class_id) if options.class_agnostic_nms else class_id
+    return suppressed(boxes, pools, options.iou_threshold, options.max_detections)

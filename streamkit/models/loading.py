@@ -7,7 +7,7 @@ from streamkit.models.base import Model
 from streamkit.models.metadata import read
 from streamkit.models.preprocess import Switches
 from streamkit.models.recognition import recognise
-from streamkit.models.registry import architecture_of, find, task_of
+from streamkit.models.registry import STUB, architecture_of, find, task_of
 from streamkit.models.session import Execution, Session
 from streamkit.models.store.package import Package
 from streamkit.models.stub import StubModel
@@ -26,7 +26,7 @@ def load(
     Raises ``ModelArtefactError`` for bad files, ``ConfigError`` for a bad ``architecture``.
     """
     kind = package.kind
-    if kind is not None and kind.is_stub:
+    if kind is not None and kind.model_type == STUB:
         return StubModel(package, kind.project_task_type)
     task = kind.project_task_type if kind else None
     if architecture is None and kind is not None:
@@ -43,7 +43,7 @@ def _task(architecture: str, session: Session) -> str:
     if ":" in architecture:
         return ""
     told = read(session).task or task_of(architecture)
-    if told is None and len(session.output_shapes) > 1:
+    if told is None and any(len(shape) == 4 for shape in session.output_shapes):  # masks, points
         raise ConfigError(
             f"{session.weights} does not say what it does: write -seg, -pose or -cls "
             f"after architecture={architecture!r}"

@@ -20,6 +20,9 @@ CLASSIFICATION: Final = "classification"
 
 TASKS: Final = (DETECTION, SEGMENTATION, KEYPOINTS, CLASSIFICATION)
 
+STUB: Final = "stub"
+"""The type of version 0 of every model; no graph is behind it."""
+
 MODELS: Final[Mapping[tuple[str, str, str], str]] = {
     # (architecture, task, backend): where it is
     ("yolov5", DETECTION, "onnx"): "streamkit.models.yolov5:Yolov5Detector",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from streamkit.models.base import InferenceOptions
-from streamkit.models.boxes import Scores, candidates, corners, iou, suppress
+from streamkit.models.boxes import Scores, candidates, corners, suppress
+from streamkit.models.nms import GRAPH
 from streamkit.predictions import Floats, Ints
 
 Box = tuple[float, float, float, float]
@@ -70,13 +73,6 @@ def test_nms_of_many_boxes_does_what_the_definition_says(seed: int) -> None:
     kept = suppress(found, classes, InferenceOptions(iou_threshold=0.5))
     rows: list[Box] = [(a, b, c, d) for a, b, c, d in found.tolist()]
     assert kept.tolist() == greedy(rows, classes.tolist(), "0.5", 300, False)
-
-
-@given(boxes, boxes)
-def test_iou_is_exact_and_the_same_both_ways(a: Box, b: Box) -> None:
-    here = iou(as_boxes([a]), as_boxes([b]))[0, 0]
-    assert here == np.float32(float(exact_iou(a, b)))
-    assert here == iou(as_boxes([b]), as_boxes([a]))[0, 0]
 
 
 def test_a_box_at_the_threshold_stays() -> None:
@@ -165,3 +161,34 @@ def test_nothing_comes_of_nothing() -> None:
     found = candidates(np.zeros((3, 0), np.float32), InferenceOptions(), None)
     assert len(found) == 0
     assert len(suppress(as_boxes([]), np.empty(0, np.int64), InferenceOptions())) == 0
+
+
+def test_the_graph_is_what_it_says_it_is() -> None:
+    told = helper.make_tensor_value_info
+    inputs = [
+        told("boxes", TensorProto.FLOAT, [1, "N", 4]),
+        told("scores", TensorProto.FLOAT, [1, "C", "N"]),
+        told("most", TensorProto.INT64, [1]),
+        told("iou", TensorProto.FLOAT, [1]),
+        told("least", TensorProto.FLOAT, [1]),
+    ]
+    kept = told("kept", TensorProto.INT64, ["K", 3])
+    node = helper.make_node("NonMaxSuppression", [i.name for i in inputs], ["kept"])
+    graph = helper.make_graph([node], "nms", inputs, [kept])
+    opset = helper.make_opsetid("", 11)
+    built = helper.make_model(graph, opset_imports=[opset], ir_version=7, producer_name="streamkit")
+    assert onnx.load_from_string(GRAPH) == built
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_many_classes_and_confidences_that_are_equal(agnostic: bool) -> None:
+    rng = np.random.default_rng(5)
+    places = rng.integers(0, 100, (600, 2)) / 4
+    found = np.hstack((places, places + rng.integers(0, 60, (600, 2)) / 4)).astype(np.float32)
+    classes = rng.integers(0, 80, 600)
+    options = InferenceOptions(
+        iou_threshold=0.25, max_detections=10_000, class_agnostic_nms=agnostic
+    )
+    rows: list[Box] = [(a, b, c, d) for a, b, c, d in found.tolist()]
+    kept = suppress(found, classes, options)
+    assert kept.tolist() == greedy(rows, classes.tolist(), "0.25", 10_000, agnostic)

@@ -63,10 +63,10 @@ def test_objects_are_found_where_they_are(tmp_path: Path, layout: Layout) -> Non
     assert [column.dtype.name for column in columns] == ["float32", "float32", "int64"]
 
 
-FITTED = [40, 16, 32, 16]
+FITTED: list[float] = [40, 16, 32, 16]
 """Of the first: half the size, and 8 rows of padding above."""
 
-FORMATS = {
+FORMATS: dict[str, list[float]] = {
     "Stretch to": [40, 24, 32, 12],
     "Fit (black edges) in": FITTED,
     "Fit (white edges) in": FITTED,
@@ -259,7 +259,7 @@ def test_names_that_are_too_few_name_nothing_wrongly(tmp_path: Path, layout: Lay
 def test_the_outputs_of_another_family_are_an_error(tmp_path: Path, layout: Layout) -> None:
     odd = Layout(layout.model_type, layout.task, lambda _: [np.zeros((5, 5, 5), np.float32)])
     folder = write_model(tmp_path / "m", odd)
-    with pytest.raises(ModelArtefactError, match="of this family .* answers with batch x"):
+    with pytest.raises(ModelArtefactError, match=r"of this family .* answers with batch x"):
         load(read_folder(folder, "toy/1"))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from streamkit.errors import ConfigError, ModelArtefactError
-from streamkit.models.loading import load, recognise
+from streamkit.models.loading import load
+from streamkit.models.recognition import recognise
 from streamkit.models.session import Session
 from streamkit.models.store.package import read_path
 from tests.models.graphs import write_heads

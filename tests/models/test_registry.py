@@ -8,7 +8,6 @@ from streamkit.errors import ConfigError, ModelArtefactError
 from streamkit.models.registry import MODELS, TASKS, architecture_of, find
 from streamkit.models.yolo import YoloDetector
 
-
 DETECT, SEGMENT, POSE, CLASSIFY = TASKS
 
 # The neighbour's tables, complete: what it calls each model, and what it does with it.

@@ -151,8 +151,10 @@ class Downloads:
                     return self.cache.read(model)
             except ModelCacheError:
                 raise
-            except ModelError as error:
+            except ModelUnavailableError as error:
                 log.info("%s: not from %s: %s", model, remote.place, error)
+                errors.append(error if damage else _not_here(model, self.cache, error))
+            except ModelError as error:
                 errors.append(error)
         _complain(damage, *errors)
         return None
@@ -187,6 +189,11 @@ def _complain(damage: ModelArtefactError | None, *errors: ModelError) -> None:
         raise ModelArtefactError(text, ModelErrorCode.HASH_MISMATCH) from errors[0]
     if damage is not None or errors:
         raise damage or errors[0]
+
+
+def _not_here(model: ModelId, cache: Cache, error: ModelUnavailableError) -> ModelUnavailableError:
+    text, code = f"{model} is not in {cache.root}, and {error}", ModelErrorCode(error.code)
+    return ModelUnavailableError(text, code, retry_after=error.retry_after)
 
 
 def _offline(model: ModelId, cache: Cache) -> ModelUnavailableError:

@@ -129,11 +129,6 @@ class ModelType(BaseModel):
     project_task_type: Annotated[str, Field(min_length=1)]
     model_type: Annotated[str, Field(min_length=1)]
 
-    @property
-    def is_stub(self) -> bool:
-        """Version 0: known by its task only; there are no other files."""
-        return self.model_type == "stub"
-
 
 def read_environment(path: Path) -> Environment:
     """The file, checked; keys without an effect here are kept and named once in the log."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from streamkit.errors import ModelArtefactError, ModelNotFoundError
+from streamkit.models.registry import STUB
 from streamkit.models.store.environment import Environment, ModelType, read_environment
 from streamkit.models.store.files import check, look, read_json, read_lines
 from streamkit.models.store.keypoints import KeypointNames, read_keypoints
@@ -58,7 +59,7 @@ def read_path(path: Path) -> Package:
 def read_folder(folder: Path, model_id: str, weights: Path | None = None) -> Package:
     """``weights.onnx``, ``environment.json``, ``class_names.txt`` and ``model_type.json``."""
     kind = read_json(folder / "model_type.json", ModelType)
-    if kind.is_stub:
+    if kind.model_type == STUB:
         return Package(model_id, folder / WEIGHTS[0], kind)
     environment = read_environment(folder / "environment.json")
     names = _names(folder / "class_names.txt", environment)
