@@ -140,9 +140,6 @@ class Settings(BaseSettings):
         validation_alias="DISK_CACHE_CLEANUP",
         description="delete a downloaded model's files when it is let go for want of room",
     )
-    preload_models: Names = Field(
-        (), validation_alias="PRELOAD_MODELS", description="models that a server loads at its start"
-    )
 
     onnxruntime_execution_providers: Names = Field(
         PROVIDERS,
@@ -231,7 +228,6 @@ class Settings(BaseSettings):
     @field_validator(
         "onnxruntime_execution_providers",
         "required_onnx_providers",
-        "preload_models",
         mode="before",
     )
     @classmethod
