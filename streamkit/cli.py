@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import Abort
 
 from streamkit import models_cli
+from streamkit.bench import cli as bench_cli
 from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="Point it at cameras and a model; get events.",
 )
 app.add_typer(models_cli.app, name="models")
+app.add_typer(bench_cli.app, name="bench")
 
 EXIT_CODES: dict[type[StreamkitError], int] = {
     ConfigError: 2,
@@ -75,7 +77,7 @@ def run(  # noqa: PLR0913 - one parameter per option of the command
 
     written = PipelineSpec.load(document).model_dump(exclude_unset=True) if document else {}
     asked = {"sources": source, "max_fps": max_fps}
-    merged = written | {key: value for key, value in asked.items() if value}
+    merged = written | {k: v for k, v in asked.items() if v not in (None, [])}
     merged["require_sources"] = not keep_trying and merged.get("require_sources", True)
     _merge_model(merged, model, confidence)
     _add_outputs(merged, save, jsonl, show)

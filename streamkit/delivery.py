@@ -47,6 +47,7 @@ class Delivery:
         self.error: Exception | None = None
         """What the sink failed with last."""
         self.dropped: Counter[DropCause] = Counter()
+        self._counting = threading.Lock()
         self.age = Histogram()
         self._write, self._close = write, close
         self._throttle = Throttle()
@@ -60,7 +61,7 @@ class Delivery:
         self.on_over: Callable[[], None] = lambda: None
         """Called when the sink has closed by itself: somebody shut the window."""
         self.thread_id: int | None = None
-        """The thread that calls the sink, while it does."""
+        """The thread that calls the sink, or is about to."""
         self._finished = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -84,10 +85,11 @@ class Delivery:
 
     def adopt(self, lane: Lane[Result], *, live: bool) -> None:
         """Results of a live stream never wait for a slow sink; those of a finite one always do."""
-        lane.policy = LanePolicy(self._capacity) if live else FINITE
+        lane.follow(LanePolicy(self._capacity) if live else FINITE)
 
     def _drop(self, _result: Result, cause: DropCause) -> None:
-        self.dropped[cause] += 1
+        with self._counting:
+            self.dropped[cause] += 1
 
     # -- the sink's thread -------------------------------------------------------------------
 
@@ -99,15 +101,27 @@ class Delivery:
         self._thread.start()
 
     def run(self) -> None:
-        """Write until closed and drained, in the calling thread; then close the sink."""
+        """Write until closed and drained, in the calling thread; then close the sink.
+
+        Ctrl-C or ``sys.exit()`` in a callback ends the run; nobody waits for this sink any more.
+        """
         self.thread_id = threading.get_ident()
         try:
             for batch in self._inbox:
                 self._offer([ticket.item for ticket in batch])
                 for ticket in batch:
                     ticket.complete()
+        except BaseException:
+            self.on_over()
+            raise
         finally:
+            self.close(discard=True)
+            self._finish()
+
+    def _finish(self) -> None:
+        try:
             self.shut()
+        finally:
             self.thread_id = None
             self._finished.set()
             self.on_end()
@@ -161,14 +175,27 @@ class Delivery:
         """The sink is closed."""
         return self._finished.is_set()
 
+    def inside(self) -> bool:
+        """Whether the calling thread is the one that calls the sink."""
+        return threading.get_ident() == self.thread_id
+
+    def abandon(self) -> None:
+        """End it though the run has not begun."""
+        if self._thread is None:
+            self.shut()
+        else:
+            self.close(discard=True)
+
     def stats(self) -> dict[str, Any]:
         """What became of the results offered to this sink."""
+        with self._counting:
+            dropped = {cause.name.lower(): count for cause, count in self.dropped.items()}
         return {
             "sink": self.name,
             "written": self.written,
             "failed": self.failed,
             "error": None if self.error is None else str(self.error),
-            "dropped": {cause.name.lower(): n for cause, n in self.dropped.items()},
+            "dropped": dropped,
             "age_p50": self.age.quantile(0.5),
             "age_p95": self.age.quantile(0.95),
             "age_p99": self.age.quantile(0.99),

@@ -40,6 +40,10 @@ class Engine(Protocol):
         """All lanes are closed: let go of threads, at most until ``until``."""
         ...
 
+    def inside(self) -> bool:
+        """Whether the calling thread is one that ``stop`` waits for."""
+        ...
+
     def stats(self) -> dict[str, Any]:
         """What it did, and how long it took per frame (seconds)."""
         ...
@@ -52,6 +56,7 @@ class FunctionEngine:
 
     def __init__(self, function: OnVideoFrame, sources: int, max_wait: float) -> None:
         self._function = function
+        self._thread: threading.Thread | None = None
         self._sources = sources
         self._max_wait = max_wait if sources > 1 else 0.0
         self._time = Histogram()
@@ -73,7 +78,12 @@ class FunctionEngine:
     def stop(self, until: float | None = None) -> None:
         """End the thread; a function that does not return is left behind."""
         self._scheduler.close(discard=True)
-        self._thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        if self._thread is not None:
+            self._thread.join(None if until is None else max(0.0, until - time.monotonic()))
+
+    def inside(self) -> bool:
+        """Whether it is ``on_video_frame`` that asks."""
+        return threading.current_thread() is self._thread
 
     def stats(self) -> dict[str, Any]:
         """Time per call, in seconds."""
@@ -83,7 +93,7 @@ class FunctionEngine:
         for batch in scheduler:
             try:
                 predictions = self._call(batch)
-            except Exception as error:  # noqa: BLE001 - the user's function; join() raises it
+            except BaseException as error:  # noqa: BLE001 - the user's function; join() raises it
                 for ticket in batch:
                     ticket.fail(error)
             else:
@@ -152,6 +162,10 @@ class ModelEngine:
             self._lease.release(until)
             self._lease = None
 
+    def inside(self) -> bool:
+        """Never: a model's threads belong to all who share it; ``stop`` waits but briefly."""
+        return False
+
     def stats(self) -> dict[str, Any]:
         """Which model ran where, and its mean seconds per frame in each step."""
         if self._shared is None:
@@ -160,6 +174,7 @@ class ModelEngine:
         return {
             "model": model.model_id,
             "provider": model.provider,
+            "path": model.path,
             "frames": times.run.count,
             "prepare": times.prepare.mean,
             "run": times.run.mean,

@@ -128,7 +128,7 @@ class Reporter:
         for handler in self.handlers:
             try:
                 handler(update)
-            except Exception:  # a listener must not end what it listens to
+            except (Exception, SystemExit):  # a listener must not end what it listens to
                 log.warning("status handler %r failed", handler, exc_info=True)
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from streamkit.events import DropCause
 
@@ -98,6 +99,16 @@ class Tally:
         """Count a frame that will not be delivered."""
         with self._lock:
             self.dropped[cause] += 1
+
+    def account(self) -> dict[str, Any]:
+        """All of it at one moment, so that it is exact also while frames flow."""
+        with self._lock:
+            return {
+                "captured": self.captured,
+                "delivered": self.delivered,
+                "dropped": {cause.name.lower(): count for cause, count in self.dropped.items()},
+                "in_flight": self.captured - self.delivered - self.dropped.total(),
+            }
 
     @property
     def in_flight(self) -> int:

@@ -34,6 +34,9 @@ _ROUND_WAIT = 0.1
 """Seconds a round of several live sources waits for its last member, unless told otherwise."""
 
 
+_CALLED = ("on_prediction", "on_result", "on_pipeline_start", "on_pipeline_end", "on_video_frame")
+
+
 class SinkMode(Enum):
     """How ``on_prediction`` is called: per frame, or with lists aligned to the sources."""
 
@@ -110,7 +113,11 @@ def inference_options(settings: Settings, **given: Any) -> InferenceOptions:
 
 def options_from(given: Mapping[str, Any], settings: Settings) -> PipelineOptions:
     """The arguments of a factory as options; ``None`` means the setting."""
-    timeout = given["batch_collection_timeout"]
+    for name in _CALLED:
+        if given.get(name) is not None and not callable(given[name]):
+            raise ConfigError(f"{name}={given[name]!r}: give a function")
+    timeout = _amount(given, "batch_collection_timeout")
+    queue_size = _amount(given, "predictions_queue_size")
     return PipelineOptions(
         on_prediction=given["on_prediction"],
         on_result=given["on_result"],
@@ -123,13 +130,13 @@ def options_from(given: Mapping[str, Any], settings: Settings) -> PipelineOption
         buffering=_buffering(given, settings),
         sink_mode=_sink_mode(given["sink_mode"]),
         round_wait=_ROUND_WAIT if timeout is None else timeout,
-        queue_size=int(given["predictions_queue_size"] or settings.predictions_queue_size),
+        queue_size=int(queue_size or settings.predictions_queue_size),
     )
 
 
 def _read_options(given: Mapping[str, Any], settings: Settings) -> ReadOptions:
-    fps = given["max_fps"]
-    if fps is not None and not fps > 0:
+    fps = _amount(given, "max_fps")
+    if fps == 0:
         raise ConfigError(f"max_fps={fps!r}: give a number of frames per second above 0")
     return ReadOptions(
         max_fps=fps,
@@ -141,7 +148,7 @@ def _read_options(given: Mapping[str, Any], settings: Settings) -> ReadOptions:
 
 
 def _buffering(given: Mapping[str, Any], settings: Settings) -> Buffering:
-    size = given["decoding_buffer_size"]
+    size = _amount(given, "decoding_buffer_size")
     filling = given["source_buffer_filling_strategy"]
     consumption = given["source_buffer_consumption_strategy"]
     mode = choice(VideoProcessingMode, given["video_processing_mode"], "video_processing_mode")
@@ -149,9 +156,22 @@ def _buffering(given: Mapping[str, Any], settings: Settings) -> Buffering:
         choice(BufferFillingStrategy, filling, "source_buffer_filling_strategy"),
         choice(BufferConsumptionStrategy, consumption, "source_buffer_consumption_strategy"),
         mode or VideoProcessingMode.AUTO,
-        settings.buffer_size if size is None else size,
-        given["max_staleness"],
+        settings.buffer_size if size is None else int(size),
+        _amount(given, "max_staleness"),
     )
+
+
+def _amount(given: Mapping[str, Any], name: str) -> float | None:
+    value = given[name]
+    if value is None:
+        return None
+    try:
+        amount = float(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}={value!r}: give a number") from error
+    if not amount >= 0:
+        raise ConfigError(f"{name}={value!r}: give a number that is not below 0")
+    return amount
 
 
 def _sink_mode(value: SinkMode | str) -> SinkMode:

@@ -66,7 +66,7 @@ class InferencePipeline:
             for number, opener in enumerate(sources)
         ]
         self._watchdog.register_video_sources(self._streams)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._deliveries: list[Delivery] = []
         self._run: Run | None = None
 
@@ -102,6 +102,7 @@ class InferencePipeline:
         decoding_buffer_size: int | None = None,
         exec_session_id: str | None = None,
         *,
+        keypoint_confidence: float | None = None,
         on_result: Callable[[Result], None] | None = None,
         sinks: Sequence[Sink | Callable[[], Sink]] = (),
         stages: Sequence[Callable[[], Stage]] = (),
@@ -133,6 +134,7 @@ class InferencePipeline:
             max_detections=max_detections,
             mask_decode_mode=mask_decode_mode,
             tradeoff_factor=tradeoff_factor,
+            keypoint_confidence=keypoint_confidence,
         )
         options = options_from(locals(), settings)
         key = api_key or settings.api_key
@@ -192,19 +194,25 @@ class InferencePipeline:
             if self.running:
                 raise StreamOperationNotAllowedError("the pipeline is already running")
             self._deliveries, main = self._make_deliveries()
-            in_caller = main if use_main_thread else None
-            run = Run(self._parts())
-            run.start(in_caller=in_caller)
-            self._run = run
+            self._run = run = Run(self._parts())
         try:
-            self._begun(run)
-            if in_caller is not None:
-                in_caller.run()
+            self._play(run, main if use_main_thread else None)
             if use_main_thread:
                 run.done.wait()
         except BaseException:
             self.terminate()
             raise
+
+    def _play(self, run: Run, in_caller: Delivery | None) -> None:
+        run.start(in_caller=in_caller)
+        try:
+            self._begun(run)
+        except BaseException:
+            run.stop()
+            raise
+        finally:
+            if in_caller is not None:
+                in_caller.run()
 
     def _begun(self, run: Run) -> None:
         if self._options.on_start is not None:
@@ -215,11 +223,14 @@ class InferencePipeline:
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end; raises what ended the run (nothing after ``terminate``).
 
-        Ctrl-C stops the run first. ``TimeoutError`` when ``timeout`` seconds were not enough.
+        Ctrl-C stops the run first. ``TimeoutError`` when ``timeout`` seconds were not enough,
+        ``StreamOperationNotAllowedError`` in a callback, which would wait for itself.
         """
         run = self._run
         if run is None:
             return
+        if run.inside() and not run.done.is_set():
+            raise StreamOperationNotAllowedError("join() in a callback would wait for itself")
         try:
             if not run.done.wait(timeout):
                 raise TimeoutError(f"the pipeline is still running after {timeout} s")
@@ -233,13 +244,14 @@ class InferencePipeline:
         """Stop, within two seconds, whatever the sources, the model and the sinks are doing.
 
         Frames on their way are dropped and counted; results that wait for sinks are written while
-        time allows. May be called in any state, any number of times, from any thread.
+        time allows. May be called in any state, any number of times, from any thread; in a
+        callback it does not wait.
         """
         run = self._run
         if run is None:
             return
         run.stop()
-        if threading.get_ident() not in {d.thread_id for d in self._deliveries}:
+        if not run.inside():
             run.done.wait(_TERMINATE)
 
     def __enter__(self) -> Self:
@@ -308,7 +320,7 @@ class InferencePipeline:
         deliveries: list[Delivery] = []
         try:
             for number, given in enumerate(options.sinks):
-                sink = given if isinstance(given, Sink) else given()
+                sink = _made(given)
                 name = f"{type(sink).__name__} {number}"
                 deliveries.append(Delivery.to(sink, name, self._reporter))
         except BaseException:
@@ -341,3 +353,10 @@ class InferencePipeline:
         )
         delivery.main_thread = True
         return delivery
+
+
+def _made(given: Sink | Callable[[], Sink]) -> Sink:
+    """A sink as it is, or out of its class or function (a class looks like a sink, too)."""
+    if isinstance(given, Sink) and not isinstance(given, type):
+        return given
+    return given()

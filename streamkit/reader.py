@@ -17,6 +17,7 @@ from streamkit.sources.base import Capture, Source
 from streamkit.state import CONTEXT, StateMachine, StreamState
 
 _CONSUMER = "video_source.video_consumer"
+_LOST = StreamErrorCode.LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class Reader:
     reporter: Reporter
     options: ReadOptions
     tally: Tally
-    on_rest: Callable[[bool], None]
-    """Told ``True`` while no frames can be expected, ``False`` when they come again."""
+    on_rest: Callable[[], None]
+    """Told when the machine begins or ceases to rest."""
 
     def feed(self, source: Source, lane: Lane[VideoFrame]) -> None:
         """Everything ``source`` gives, into ``lane``. ``ClosedError`` when the lane is closed."""
@@ -62,7 +63,7 @@ class Reader:
     def _offer(self, lane: Lane[VideoFrame], frame: VideoFrame) -> None:
         try:
             lane.put(frame)
-        except Exception:
+        except BaseException:
             self.drop(frame, DropCause.STOPPED)
             raise
 
@@ -74,17 +75,22 @@ class Reader:
         self, source: Source, capture: Capture, arrived: float, measured: float
     ) -> VideoFrame:
         declared = source.properties.fps if source.properties else 0.0
-        return VideoFrame(
-            capture.picture,
-            self.tally.capture(),
-            capture.timestamp,
-            fps=declared or None,
-            measured_fps=measured if source.live else declared or None,
-            source_id=self.machine.source_id,
-            comes_from_video_file=not source.live,
-            clock=capture.clock,
-            captured_at=arrived,
-        )
+        number = self.tally.capture()
+        try:
+            return VideoFrame(
+                capture.picture,
+                number,
+                capture.timestamp,
+                fps=declared or None,
+                measured_fps=measured if source.live else declared or None,
+                source_id=self.machine.source_id,
+                comes_from_video_file=not source.live,
+                clock=capture.clock,
+                captured_at=arrived,
+            )
+        except Exception:  # a source that gives no proper captures
+            self.tally.drop(DropCause.FAILED)
+            raise
 
     def _admission(self, source: Source) -> Callable[[VideoFrame], bool]:
         fps = self.options.max_fps
@@ -102,7 +108,7 @@ class Reader:
         """What the source gives, through losses and pauses, until it ends or is stopped."""
         backoff = Backoff(self.options.restart_delay, self.options.restart_delay_max)
         lost_at: float | None = None
-        while not self.machine.stopped.is_set():
+        while self.machine.await_resume():
             try:
                 for capture in self._reading(source):
                     if lost_at is not None:
@@ -125,15 +131,13 @@ class Reader:
         comes after the pause is new."""
         with closing(source.read()) as captures:
             for capture in captures:
-                if self.machine.state is StreamState.PAUSED:
-                    if source.live:
-                        captures.close()
-                    self.machine.await_resume()
-                    if source.live:
-                        return
-                if self.machine.stopped.is_set():
+                if source.live and self.machine.state is StreamState.PAUSED:
+                    return
+                if not self.machine.await_resume():
                     return
                 yield capture
+        if source.live:
+            raise SourceError(f"{source.reference}: it gives no more pictures", _LOST)
 
     def _may_retry(self, source: Source, error: SourceError) -> bool:
         if self.machine.stopped.is_set() or error.code is StreamErrorCode.INTERRUPTED:
@@ -150,7 +154,7 @@ class Reader:
             message=str(error),
         )
         self.machine.restarting()
-        self.on_rest(True)
+        self.on_rest()
 
     def _recovered(self, lost_at: float) -> None:
         self.tally.reconnects += self.machine.connected.is_set()
@@ -160,7 +164,8 @@ class Reader:
             source_id=self.machine.source_id,
             downtime=round(time.monotonic() - lost_at, 3),
         )
-        self.on_rest(False)
+        self.machine.running()
+        self.on_rest()
 
 
 def account_for(tally: Tally, reporter: Reporter, frame: VideoFrame, cause: DropCause) -> None:

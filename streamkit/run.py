@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from streamkit.delivery import Delivery
 from streamkit.engine import Engine
-from streamkit.errors import SourceError
-from streamkit.events import EventType, Reporter
+from streamkit.events import EventType, Reporter, Throttle
 from streamkit.frame import VideoFrame
 from streamkit.predictions import Result
 from streamkit.scheduler import Lane
@@ -52,47 +51,66 @@ class Run:
         self._parts = parts
         self._changed = threading.Condition()
         self._lanes: list[Lane[VideoFrame]] = []
+        self._throttle = Throttle()
+        self._going = len(parts.streams)
         self._stopped_at: float | None = None
+        self._starter: int | None = None
         self._supervisor = threading.Thread(target=self._supervise, name="streamkit pipeline")
 
     def start(self, *, in_caller: Delivery | None = None) -> None:
-        """Start every thread; ``in_caller`` is left to be run by the calling thread."""
-        parts = self._parts
+        """Start every thread; ``in_caller`` is left to be run by the calling thread.
+
+        A ``stop`` that came meanwhile takes effect at the end.
+        """
+        self._starter = threading.get_ident()
         try:
-            parts.engine.start()
-            ways = [self._way(stream) for stream in parts.streams]
+            self._begin(in_caller)
         except BaseException:
             self._abandon()
             raise
+        finally:
+            self._starter = None
+        if self._stopped_at is not None:
+            self.stop()
+
+    def _begin(self, in_caller: Delivery | None) -> None:
+        parts = self._parts
+        parts.engine.start()
+        ways = [self._way(stream) for stream in parts.streams]
         for delivery in parts.deliveries:
             delivery.on_end, delivery.on_over = self._wake, self.stop
             if delivery is not in_caller:
                 delivery.start()
+        if in_caller is not None:
+            in_caller.thread_id = self._starter
         parts.reporter.info(EventType.INFERENCE_THREAD_STARTED, CONTEXT)
         for begin in ways:
             begin()
         self._supervisor.start()
 
     def _abandon(self) -> None:
-        """Undo a start that failed half-way: nothing is reading or writing yet."""
+        """Undo a start that failed half-way."""
+        self.stop()
         for lane in self._lanes:
             lane.close(discard=True)
         self._parts.engine.stop(time.monotonic() + _GRACE)
         for delivery in self._parts.deliveries:
-            delivery.shut()
+            delivery.abandon()
+        self.done.set()
 
     def _way(self, stream: Stream) -> Callable[[], None]:
         """Open a stream's lanes, before any stream starts, so that rounds know whom to wait for."""
         parts = self._parts
         lane = parts.engine.open(
-            stream.dropped, lambda frame: parts.watchdog.on_model_inference_started([frame])
+            stream.dropped,
+            lambda frame: self._tell(parts.watchdog.on_model_inference_started, frame),
         )
         self._lanes.append(lane)
         outlets = [delivery.open() for delivery in parts.deliveries]
         stages = [self._note, *parts.stages()]
 
         def adopt(source: Source) -> None:
-            lane.policy = stream.buffering.policy(live=source.live)
+            lane.follow(stream.buffering.policy(live=source.live))
             for delivery, outlet in zip(parts.deliveries, outlets, strict=True):
                 delivery.adopt(outlet, live=source.live)
 
@@ -100,7 +118,7 @@ class Run:
 
     def _note(self, result: Result) -> Result:
         frame = result.frame
-        self._parts.watchdog.on_model_prediction_ready([frame])
+        self._tell(self._parts.watchdog.on_model_prediction_ready, frame)
         self._parts.reporter.debug(
             EventType.INFERENCE_COMPLETED,
             CONTEXT,
@@ -110,15 +128,26 @@ class Run:
         )
         return result
 
+    def _tell(self, listener: Callable[[list[VideoFrame]], None], frame: VideoFrame) -> None:
+        """Tell the watchdog; like any listener, it must not end what it listens to."""
+        try:
+            listener([frame])
+        except (Exception, SystemExit) as error:
+            if count := self._throttle.tick():
+                log.warning("watchdog failed %d times, last: %r", count, error)
+
     # -- ending ------------------------------------------------------------------------------
 
-    def _ended(self, stream: Stream) -> None:
-        """A stream has ended. A lost file leaves the others alone; anything else ends the run."""
+    def _ended(self, stream: Stream, fatal: bool) -> None:
+        """A stream has ended. A lost source leaves the others alone; what is ``fatal``, because a
+        model or a stage failed, ends the run."""
         with self._changed:
             self.error = self.error or stream.error
-            self._changed.notify_all()
-        if stream.error is not None and not isinstance(stream.error, SourceError):
+        if fatal:
             self.stop()
+        with self._changed:
+            self._going -= 1
+            self._changed.notify_all()
 
     def stop(self) -> None:
         """End it, from any thread; returns at once."""
@@ -129,6 +158,17 @@ class Run:
         for stream in self._parts.streams:
             stream.stop()
 
+    def inside(self) -> bool:
+        """Whether the calling thread is one that the end of the run waits for."""
+        parts, me = self._parts, threading.current_thread()
+        return (
+            me is self._supervisor
+            or me.ident == self._starter
+            or parts.engine.inside()
+            or any(stream.inside() for stream in parts.streams)
+            or any(delivery.inside() for delivery in parts.deliveries)
+        )
+
     def connected(self) -> BaseException | None:
         """Wait until every source has given a frame or failed; the first failure."""
         for stream in self._parts.streams:
@@ -136,22 +176,27 @@ class Run:
         return next((s.error for s in self._parts.streams if s.error is not None), None)
 
     def _supervise(self) -> None:
-        self._await(lambda: all(stream.ended for stream in self._parts.streams))
-        self._join_streams()
+        for step in (self._wind_down, self._tell_the_end, self._parts.on_end):
+            try:
+                if step is not None:
+                    step()
+            except BaseException as error:  # noqa: BLE001 - a thread begins here; join() raises it
+                self.error = self.error or error
+        self.done.set()
+
+    def _wind_down(self) -> None:
+        self._await(lambda: self._going == 0)
+        self._join_streams(_DRAIN)
         self._join_deliveries()
+        if left := self._join_streams(_GRACE):
+            log.warning("left behind in a native call: %s", ", ".join(left))
         self._parts.engine.stop(self._limit(_GRACE))
+
+    def _tell_the_end(self) -> None:
+        reporter = self._parts.reporter
         if self.error is not None:
-            self._parts.reporter.error(
-                EventType.INFERENCE_ERROR, CONTEXT, self.error, "inference_thread"
-            )
-        self._parts.reporter.info(EventType.INFERENCE_THREAD_FINISHED, CONTEXT)
-        try:
-            if self._parts.on_end is not None:
-                self._parts.on_end()
-        except Exception as error:  # noqa: BLE001 - the user's function; join() raises it
-            self.error = self.error or error
-        finally:
-            self.done.set()
+            reporter.error(EventType.INFERENCE_ERROR, CONTEXT, self.error, "inference_thread")
+        reporter.info(EventType.INFERENCE_THREAD_FINISHED, CONTEXT)
 
     def _wake(self) -> None:
         with self._changed:
@@ -166,9 +211,9 @@ class Run:
         """Until when to wait: for ever in a run that ends by itself."""
         return None if self._stopped_at is None else self._stopped_at + seconds
 
-    def _join_streams(self) -> None:
-        for stream in self._parts.streams:
-            stream.join(self._limit(_GRACE))
+    def _join_streams(self, seconds: float) -> list[str]:
+        """Wait for the streams; the names of threads that are left."""
+        return [name for s in self._parts.streams for name in s.join(self._limit(seconds))]
 
     def _join_deliveries(self) -> None:
         deliveries = self._parts.deliveries

@@ -101,7 +101,6 @@ class Lane(Generic[T]):
         self.on_take = on_take
         self.served = 0
         self.policy = policy
-        """May be replaced while the lane is open, before the first ``put``."""
         self._scheduler = scheduler
         self._window = math.inf if window is None else window
         self._on_drop = on_drop
@@ -148,6 +147,12 @@ class Lane(Generic[T]):
         """The last result has been used: one more item of this lane may be served."""
         with self._scheduler.lock:
             self._unreleased -= 1
+            self._scheduler.changed()
+
+    def follow(self, policy: LanePolicy) -> None:
+        """Keep or drop by ``policy`` from now on; to be decided before the first ``put``."""
+        with self._scheduler.lock:
+            self.policy = policy
             self._scheduler.changed()
 
     def rest(self, idle: bool) -> None:

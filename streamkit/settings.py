@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -162,6 +162,47 @@ class Settings(BaseSettings):
         validation_alias="STREAMKIT_MODEL_THREADS",
         ge=1,
         description="threads of one run (default: cores / 2)",
+    )
+    ort_inter_op_threads: int = Field(
+        1,
+        validation_alias="STREAMKIT_ORT_INTER_OP_THREADS",
+        ge=1,
+        description="operators of one run side by side",
+    )
+    ort_spinning: bool = Field(
+        False,
+        validation_alias="STREAMKIT_ORT_SPINNING",
+        description="threads of a run wait for work by burning their core",
+    )
+    ort_arena: bool = Field(
+        True,
+        validation_alias="STREAMKIT_ORT_ARENA",
+        description="keep the memory of a run on the CPU for the next",
+    )
+    ort_optimization: Literal["disabled", "basic", "extended", "all"] = Field(
+        "all",
+        validation_alias="STREAMKIT_ORT_OPTIMIZATION",
+        description="ONNX Runtime's graph optimisation: disabled, basic, extended or all",
+    )
+    ort_path: Literal["auto", "run", "iobinding"] = Field(
+        "auto",
+        validation_alias="STREAMKIT_ORT_PATH",
+        description="how tensors get in and out: auto (iobinding on CUDA), run or iobinding",
+    )
+    tensorrt_cache_dir: Path | None = Field(
+        None,
+        validation_alias="TENSORRT_CACHE_PATH",
+        description="where TensorRT's engines are kept (default: beside the models)",
+    )
+    tensorrt_fp16: bool = Field(
+        True,
+        validation_alias="STREAMKIT_TENSORRT_FP16",
+        description="TensorRT may compute in half precision",
+    )
+    openvino_precision: Literal["f32", "bf16", "auto"] = Field(
+        "f32",
+        validation_alias="STREAMKIT_OPENVINO_PRECISION",
+        description="what OpenVINO computes with: f32, bf16 or auto",
     )
 
     confidence: float = Field(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from streamkit import plugins
 from streamkit.errors import ConfigError
+from streamkit.models.base import MaskDecodeMode
 from streamkit.options import SourceReference
 from streamkit.pipeline import InferencePipeline
 from streamkit.sinks import SINKS
@@ -44,6 +45,9 @@ class ModelSpec(_Strict):
     class_agnostic_nms: bool | None = None
     max_candidates: int | None = Field(None, ge=1)
     max_detections: int | None = Field(None, ge=1)
+    mask_decode_mode: MaskDecodeMode | None = None
+    tradeoff_factor: float | None = Field(None, ge=0, le=1)
+    keypoint_confidence: float | None = Field(None, ge=0, le=1)
 
 
 class StepSpec(_Strict):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Container
 from enum import Enum
 
 from streamkit.errors import StreamOperationNotAllowedError
@@ -26,18 +28,16 @@ class StreamState(Enum):
 
 
 _OVER = (StreamState.NOT_STARTED, StreamState.ENDED, StreamState.ERROR)
-_ALLOWED = {
-    StreamState.PAUSED: (StreamState.RUNNING, StreamState.MUTED),
-    StreamState.MUTED: (StreamState.RUNNING, StreamState.PAUSED),
-    StreamState.RUNNING: (StreamState.PAUSED, StreamState.MUTED),
-}
+_COMING = (StreamState.INITIALISING, StreamState.RESTARTING)
+_GOING = (*_COMING, StreamState.RUNNING, StreamState.PAUSED, StreamState.MUTED)
 
 
 class StateMachine:
     """The state of one stream in one run; every change is told, and wakes who waits for it.
 
     A run has its own, so that a reader left behind in a native call, when it wakes at last, finds
-    itself stopped and not in the next run.
+    itself stopped and not in the next run. Changes are told in order and without a lock held:
+    who is told may do anything, end the run included.
     """
 
     def __init__(
@@ -51,71 +51,90 @@ class StateMachine:
         """Set once the first frame has come, or never will."""
         self._changed = threading.Condition()
         self._reporter = reporter
+        self._untold: deque[tuple[StreamState, StreamState]] = deque()
+        self._telling = threading.Lock()
 
     @property
     def over(self) -> bool:
         """Nothing (more) will come in this run."""
         return self.state in _OVER
 
+    @property
+    def resting(self) -> bool:
+        """No frames are to be expected for now."""
+        return self.state not in (StreamState.INITIALISING, StreamState.RUNNING)
+
     def begin(self) -> None:
         """The run starts."""
-        self._enter(StreamState.INITIALISING)
+        self._move(StreamState.INITIALISING)
 
     def running(self) -> None:
         """A picture has come."""
-        if self.connected.is_set() and self.state is not StreamState.RESTARTING:
-            return
-        with self._changed:
-            if self.state in (StreamState.INITIALISING, StreamState.RESTARTING):
-                self._enter(StreamState.RUNNING)
-        self.connected.set()
+        if not self.connected.is_set() or self.state is StreamState.RESTARTING:
+            self._move(StreamState.RUNNING, _COMING)
+            self.connected.set()
 
     def restarting(self) -> None:
-        """The source was lost."""
-        with self._changed:
-            if self.state is not StreamState.TERMINATING:
-                self._enter(StreamState.RESTARTING)
+        """The source was lost; a stream that was paused or muted stays so."""
+        self._move(StreamState.RESTARTING, (*_COMING, StreamState.RUNNING))
 
     def terminate(self) -> None:
         """The run is to end."""
         self.stopped.set()
-        with self._changed:
-            if not self.over:
-                self._enter(StreamState.TERMINATING)
-            self._changed.notify_all()
+        self.connected.set()
+        self._move(StreamState.TERMINATING, _GOING)
 
     def end(self, *, failed: bool) -> None:
         """The reader has ended."""
-        with self._changed:
-            self._enter(StreamState.ERROR if failed else StreamState.ENDED)
+        self._move(StreamState.ERROR if failed else StreamState.ENDED)
         self.connected.set()
 
     def switch(self, wanted: StreamState) -> None:
-        """PAUSED, MUTED or RUNNING at the caller's wish; from any other state it is refused."""
-        with self._changed:
-            if self.state is wanted:
-                return
-            if self.state not in _ALLOWED[wanted]:
-                raise StreamOperationNotAllowedError(
-                    f"source {self.source_id} is {self.state.name}: cannot become {wanted.name}"
-                )
-            self._enter(wanted)
-            self._changed.notify_all()
+        """PAUSED, MUTED or RUNNING at the caller's wish, which also holds for a source that is
+        still to come (back). Refused when the run is over or about to be."""
+        if wanted is StreamState.RUNNING and self.state in _COMING:
+            return
+        if not self._move(wanted, _GOING):
+            raise StreamOperationNotAllowedError(
+                f"source {self.source_id} is {self.state.name}: cannot become {wanted.name}"
+            )
 
-    def await_resume(self) -> None:
-        """Wait while PAUSED."""
+    def await_resume(self) -> bool:
+        """Wait while PAUSED; whether the run goes on."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self.stopped.is_set() or self.state is not StreamState.PAUSED
             )
+        return not self.stopped.is_set()
 
-    def _enter(self, state: StreamState) -> None:
-        previous, self.state = self.state, state
-        if previous is not state:
-            self._reporter.info(
-                EventType.SOURCE_STATE_UPDATE,
-                CONTEXT,
-                previous_state=previous,
-                new_state=state,
-                source_id=self.source_id,
-            )
+    def _move(
+        self, state: StreamState, allowed: Container[StreamState] = tuple(StreamState)
+    ) -> bool:
+        """Enter ``state`` from one of those ``allowed``: whether it is entered."""
+        with self._changed:
+            if self.state not in allowed:
+                return False
+            if self.state is not state:
+                self._untold.append((self.state, state))
+            self.state = state
+            self._changed.notify_all()
+        self._tell()
+        return True
+
+    def _tell(self) -> None:
+        """Tell what is untold, unless somebody is at it, who will then tell this too."""
+        while self._untold and self._telling.acquire(blocking=False):
+            try:
+                while self._untold:
+                    self._report(*self._untold.popleft())
+            finally:
+                self._telling.release()
+
+    def _report(self, previous: StreamState, state: StreamState) -> None:
+        self._reporter.info(
+            EventType.SOURCE_STATE_UPDATE,
+            CONTEXT,
+            previous_state=previous,
+            new_state=state,
+            source_id=self.source_id,
+        )

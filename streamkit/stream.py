@@ -24,6 +24,12 @@ log = logging.getLogger(__name__)
 Stage: TypeAlias = Callable[[Result], Result]
 
 
+class OnEnd(Protocol):
+    """Told that a stream has ended, and whether a model or stage failed rather than its source."""
+
+    def __call__(self, stream: Stream, fatal: bool, /) -> None: ...
+
+
 class Outlet(Protocol):
     """Where a stream's results go: its lane into a sink."""
 
@@ -54,7 +60,6 @@ class Stream:
         self.tally = Tally()
         self.source: Source | None = None
         self.error: BaseException | None = None
-        self.ended = True
         self.machine = StateMachine(source_id, reporter)
         self._open = open_source
         self._reporter = reporter
@@ -66,7 +71,8 @@ class Stream:
     @property
     def name(self) -> str:
         """The source's printable reference, once it is known."""
-        return str(self.source_id) if self.source is None else self.source.reference
+        source = self.source
+        return str(self.source_id) if source is None else source.reference
 
     @property
     def state(self) -> StreamState:
@@ -81,21 +87,21 @@ class Stream:
         stages: Sequence[Stage],
         outlets: Sequence[Outlet],
         adopt: Callable[[Source], None],
-        on_end: Callable[[Stream], None],
+        on_end: OnEnd,
     ) -> None:
         """Read into ``lane``, which leads through the model back to the stages and ``outlets``.
 
-        ``adopt`` is called when it is known what kind of source it is, ``on_end`` at the end.
+        ``adopt`` is called when it is known what kind of source it is, ``on_end`` at the end,
+        with whether a model or a stage failed rather than the source.
         """
         self.error = self.source = None
-        self.ended = False
         self._lane, self._outlets = lane, outlets
         self.machine = machine = StateMachine(self.source_id, self._reporter, self.state)
         reader = Reader(machine, self._reporter, self._options, self.tally, self._rest)
         machine.begin()
         self._threads = [
             self._thread("reader", self._read, reader, lane, adopt),
-            self._thread("stream", self._deliver, lane, stages, outlets, on_end),
+            self._thread("stream", self._deliver, machine, lane, stages, outlets, on_end),
         ]
         for thread in self._threads:
             thread.start()
@@ -106,56 +112,58 @@ class Stream:
 
     def stop(self) -> None:
         """End the run, from any thread; returns at once. What is on its way is dropped, counted."""
-        with self._lock:
-            self.machine.terminate()
-            source = self.source
-        if source is not None:
-            source.interrupt()
+        self.machine.terminate()
         if self._threads:
             self._lane.close(discard=True)
+        with self._lock:
+            source = self.source
+        if source is not None:
+            self._interrupt(source)
 
-    def join(self, until: float | None = None) -> bool:
-        """Wait for both threads, at most until ``until`` (monotonic seconds): did they end?"""
+    def _interrupt(self, source: Source) -> None:
+        try:
+            source.interrupt()
+        except Exception:  # a stranger's adapter must not keep the others from being stopped
+            log.warning("%s cannot be interrupted", self.name, exc_info=True)
+
+    def inside(self) -> bool:
+        """Whether the calling thread is one of this stream's."""
+        return threading.current_thread() in self._threads
+
+    def join(self, until: float | None = None) -> list[str]:
+        """Wait for both threads, at most until ``until`` (monotonic seconds); who is left."""
         for thread in self._threads:
             thread.join(None if until is None else max(0.0, until - time.monotonic()))
-        left = [thread.name for thread in self._threads if thread.is_alive()]
-        if left:
-            log.warning("%s: left behind in a native call: %s", self.name, ", ".join(left))
-        return not left
+        return [thread.name for thread in self._threads if thread.is_alive()]
 
     def switch(self, wanted: StreamState) -> None:
         """Pause (stop reading), mute (read and drop) or resume (RUNNING)."""
         self.machine.switch(wanted)
-        self._rest(wanted is not StreamState.RUNNING)
+        self._rest()
 
-    def _rest(self, idle: bool) -> None:
-        self._lane.rest(idle)
-        for outlet in self._outlets:
-            outlet.rest(idle)
+    def _rest(self) -> None:
+        with self._lock:
+            idle = self.machine.resting
+            self._lane.rest(idle)
+            for outlet in self._outlets:
+                outlet.rest(idle)
 
     def stats(self) -> dict[str, Any]:
         """The account: captured = delivered + dropped + in_flight; ages in seconds."""
-        tally = self.tally
+        tally, source = self.tally, self.source
         return {
             "source_id": self.source_id,
             "source": self.name,
             "state": self.state.name,
-            "total_frames": self._total(),
-            "live": self.source.live if self.source else None,
-            "captured": tally.captured,
-            "delivered": tally.delivered,
-            "dropped": {cause.name.lower(): count for cause, count in tally.dropped.items()},
-            "in_flight": tally.in_flight,
+            "total_frames": _total(source),
+            "live": source.live if source else None,
+            **tally.account(),
             "reconnects": tally.reconnects,
             "fps": tally.fps,
             "age_p50": tally.age.quantile(0.5),
             "age_p95": tally.age.quantile(0.95),
             "age_p99": tally.age.quantile(0.99),
         }
-
-    def _total(self) -> int:
-        properties = self.source.properties if self.source else None
-        return properties.total_frames if properties else -1
 
     # -- the reader thread -------------------------------------------------------------------
 
@@ -170,7 +178,7 @@ class Stream:
             reader.feed(source, lane)
         except ClosedError:
             pass
-        except Exception as caught:  # noqa: BLE001 - a thread begins here
+        except BaseException as caught:  # noqa: BLE001 - a thread begins here
             error = None if reader.machine.stopped.is_set() else caught
         if error is not None:
             self._fail(error)
@@ -181,9 +189,7 @@ class Stream:
     def _opened(self, machine: StateMachine) -> Source:
         source = self._open()
         with self._lock:
-            if machine.stopped.is_set():
-                source.interrupt()
-            else:
+            if not machine.stopped.is_set():
                 self.source = source
         return source
 
@@ -201,31 +207,33 @@ class Stream:
 
     def _deliver(
         self,
+        machine: StateMachine,
         lane: Lane[VideoFrame],
         stages: Sequence[Stage],
         outlets: Sequence[Outlet],
-        on_end: Callable[[Stream], None],
+        on_end: OnEnd,
     ) -> None:
+        fatal = False
         try:
             for frame, prediction in lane:
                 self._hand_on(Result(frame, prediction), stages, outlets)
                 lane.release()
-        except Exception as error:  # noqa: BLE001 - a thread begins here
-            if not self.machine.stopped.is_set():
-                self.error = self.error or error
+        except BaseException as error:  # noqa: BLE001 - a thread begins here
             lane.close(error, discard=True, cause=DropCause.FAILED)
+            if not machine.stopped.is_set():
+                fatal = error is not self.error
+                self.error = self.error or error
         finally:
             for outlet in outlets:
                 outlet.close()
-            self.ended = True
-            on_end(self)
+            on_end(self, fatal)
 
     def _hand_on(self, result: Result, stages: Sequence[Stage], outlets: Sequence[Outlet]) -> None:
         frame = result.frame
         try:
             for stage in stages:
                 result = stage(result)
-        except Exception:
+        except BaseException:
             self.dropped(frame, DropCause.FAILED)
             raise
         for outlet in outlets:
@@ -239,3 +247,8 @@ class Stream:
     def dropped(self, frame: VideoFrame, cause: DropCause) -> None:
         """Account for a frame of this stream that will not be delivered."""
         account_for(self.tally, self._reporter, frame, cause)
+
+
+def _total(source: Source | None) -> int:
+    properties = source.properties if source else None
+    return properties.total_frames if properties else -1

@@ -19,7 +19,7 @@ LEVELS = [
     {"sources", "models", "stages", "sinks"},
     {"state", "reader", "stream", "delivery", "engine", "run", "watchdog", "options", "pipeline",
      "spec"},
-    {"console", "cli", "models_cli", "__main__", "__init__"},
+    {"console", "cli", "models_cli", "bench", "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ADAPTERS = LEVELS[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -25,9 +26,7 @@ MODEL = SAMPLES / "models" / "street" / "1"
 def street() -> Any:
     """The drawing of the street, imported the way its own scripts do."""
     sys.path.insert(0, str(SAMPLES))
-    from street import scene  # type: ignore[import-not-found]
-
-    yield scene
+    yield importlib.import_module("street.scene")
     sys.path.remove(str(SAMPLES))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.frame import Image
-from streamkit.predictions import Floats, Ints
+from streamkit.predictions import Floats
 
 Overlap: TypeAlias = Literal["documented", "iou"]
 """Shared area over that of the lesser box, in whole pixels; or over the union, as IoU is defined

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from streamkit.errors import ConfigError, ModelCacheError
 from streamkit.models.access import AccessControl
@@ -34,7 +35,26 @@ def execution_of(settings: Settings) -> Execution:
         settings.onnxruntime_execution_providers,
         settings.required_onnx_providers,
         settings.model_threads or max(1, _cores() // 2),
+        inter_op_threads=settings.ort_inter_op_threads,
+        spinning=settings.ort_spinning,
+        arena=settings.ort_arena,
+        optimization=settings.ort_optimization,
+        path=settings.ort_path,
+        tensorrt_cache=tensorrt_cache_of(settings),
+        tensorrt_fp16=settings.tensorrt_fp16,
+        openvino_precision=settings.openvino_precision,
     )
+
+
+def tensorrt_cache_of(settings: Settings) -> Path:
+    """Beside the models; what is in the model cache is theirs alone. Raises ``ConfigError``."""
+    models = settings.model_cache_dir.absolute()
+    chosen = settings.tensorrt_cache_dir or models.parent / "tensorrt"
+    if chosen.absolute().is_relative_to(models):
+        raise ConfigError(
+            f"TENSORRT_CACHE_PATH {chosen} is in the model cache {models}: keep engines beside it"
+        )
+    return chosen
 
 
 def _cores() -> int:

@@ -91,6 +91,8 @@ class Model(Protocol):
     """How many pictures one ``run`` takes at most; 1 for a graph with a fixed batch of one."""
     provider: str
     """What really runs it: an ONNX Runtime provider's name."""
+    path: str
+    """How tensors get in and out of it: ``run``, ``iobinding``, ``iobinding+pinned``."""
 
     def prepare(self, pictures: Sequence[VideoFrame | Image]) -> tuple[Tensor, Sequence[Any]]:
         """The graph's input for these pictures, and one geometry each, to map results back."""

@@ -38,15 +38,14 @@ def candidates(scores: Scores, options: InferenceOptions, wanted: Ints | None) -
     ``scores``: (classes, N), as the head gives them, neither copied nor transposed: at 80 x 8400
     the threshold costs 0.1 ms, and what follows sees only what passed. ``wanted``: class ids.
     """
-    choose = _every_class if options.multi_label else _best_class
-    return best(choose(scores, options.confidence), options, wanted)
-
-
-def _best_class(scores: Scores, confidence: float) -> Candidates:
-    best = scores.max(axis=0)
-    index = np.flatnonzero(best >= confidence)
-    class_id = scores[:, index].argmax(axis=0)
-    return Candidates(index, best[index].astype(np.float32), class_id)
+    if options.multi_label:
+        return best(_every_class(scores, options.confidence), options, wanted)
+    confidence = scores.max(axis=0)
+    index = np.flatnonzero(confidence >= options.confidence)
+    if wanted is None:  # then what is cut off needs no class
+        index = index[_order(confidence[index], options.max_candidates)]
+    found = Candidates(index, confidence[index].astype(np.float32), scores[:, index].argmax(axis=0))
+    return found if wanted is None else best(found, options, wanted)
 
 
 def _every_class(scores: Scores, confidence: float) -> Candidates:
@@ -60,11 +59,16 @@ def best(found: Candidates, options: InferenceOptions, wanted: Ints | None) -> C
     order of the head."""
     if wanted is not None:
         found = found[np.isin(found.class_id, wanted)]
-    count = options.max_candidates
-    if len(found) > count:
-        worst = np.partition(found.confidence, -count)[-count]
-        found = found[found.confidence >= worst]
-    return found[np.argsort(-found.confidence, kind="stable")[:count]]
+    return found[_order(found.confidence, options.max_candidates)]
+
+
+def _order(confidence: Scores, most: int) -> Ints:
+    """Indices of the ``most`` greatest, in order; equals as they stand."""
+    if len(confidence) <= most:
+        return np.argsort(-confidence, kind="stable")
+    worst = np.partition(confidence, -most)[-most]
+    likely = np.flatnonzero(confidence >= worst)
+    return likely[np.argsort(-confidence[likely], kind="stable")[:most]]
 
 
 def corners(centred: npt.NDArray[Any]) -> Floats:

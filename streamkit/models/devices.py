@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import importlib
+import importlib.util
 import io
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import onnxruntime
 
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 TENSORRT: Final = "TensorrtExecutionProvider"
+OPENVINO: Final = "OpenVINOExecutionProvider"
+
+_PLUGIN: Final = "onnxruntime_ep_openvino"
 
 
 def usable(wanted: Sequence[str], required: Sequence[str] = ()) -> tuple[str, ...]:
@@ -29,6 +34,8 @@ def usable(wanted: Sequence[str], required: Sequence[str] = ()) -> tuple[str, ..
     """
     built = onnxruntime.get_available_providers()
     able = [name for name in built if _runs_here(name)]
+    if _asked_for_plugin(wanted, required) and OPENVINO not in able and openvino_devices():
+        able.append(OPENVINO)
     missing = [name for name in required if name not in able]
     if missing:
         raise ConfigError(
@@ -36,6 +43,27 @@ def usable(wanted: Sequence[str], required: Sequence[str] = ()) -> tuple[str, ..
             f"this machine runs {', '.join(able)}"
         )
     return tuple(dict.fromkeys([*(name for name in wanted if name in able), CPU]))
+
+
+def _asked_for_plugin(wanted: Sequence[str], required: Sequence[str]) -> bool:
+    """The documented default names OpenVINO after CUDA, for builds that contain it. The plug-in,
+    which would answer a little differently, is taken only by who names it first or requires it."""
+    return OPENVINO in wanted[:1] or OPENVINO in required
+
+
+@functools.cache
+def openvino_devices() -> tuple[Any, ...]:
+    """The processor, as the plug-in of ``onnxruntime-ep-openvino`` offers it; empty without it."""
+    if importlib.util.find_spec(_PLUGIN) is None:
+        return ()
+    library = importlib.import_module(_PLUGIN).get_library_path()
+    try:
+        onnxruntime.register_execution_provider_library(_PLUGIN, library)
+    except Exception as error:  # noqa: BLE001 - its classes have no base in common
+        log.warning("%s is installed but does not load: %s", _PLUGIN, error)
+        return ()
+    found = [device for device in onnxruntime.get_ep_devices() if device.ep_name == OPENVINO]
+    return tuple(d for d in found if d.device.type == onnxruntime.OrtHardwareDeviceType.CPU)
 
 
 def _runs_here(provider: str) -> bool:
@@ -72,6 +100,17 @@ def _cuda_ready() -> bool:
             ", ".join(missing),
         )
     return not missing
+
+
+@functools.cache
+def cuda_runtime() -> ctypes.CDLL | None:
+    """The CUDA runtime that ONNX Runtime uses too; ``None`` where it is not there."""
+    if sys.platform == "win32" or cuda_devices() == 0:
+        return None
+    try:
+        return ctypes.CDLL(_cuda_libraries()[0])
+    except OSError:
+        return None
 
 
 def _tensorrt_ready() -> bool:

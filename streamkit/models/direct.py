@@ -48,6 +48,11 @@ class LoadedModel:
         """What runs it: an ONNX Runtime provider's name."""
         return self._shared.model.provider
 
+    @property
+    def path(self) -> str:
+        """How tensors get in and out of it: ``run``, ``iobinding`` or ``iobinding+pinned``."""
+        return self._shared.model.path
+
     def infer(
         self, image: VideoFrame | Image | Sequence[VideoFrame | Image], **options: Any
     ) -> list[Prediction]:

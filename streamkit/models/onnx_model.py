@@ -66,7 +66,7 @@ class OnnxModel:
     ) -> None:
         """Raises ``ModelArtefactError`` where files and graph contradict each other."""
         self.model_id = package.model_id
-        self.provider = session.provider
+        self.provider, self.path = session.provider, session.path
         self._package = package
         self._session = session
         self._metadata = read(session)

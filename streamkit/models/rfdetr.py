@@ -97,16 +97,18 @@ class RfDetrPose(Keypoints, RfDetrDetector):
         slots, width = self.output(2, 4, 2, 3)
         if slots % self._count or width < 3:
             raise ModelArtefactError(self._unlike(self._session.output_shapes))
-        usable = self._column < slots // self._count
-        self._has = np.array([len(names) for names in self.keypoint_names], np.int64)
-        self._has[: len(usable)][~usable] = 0
+        with_slots = self._column[: len(self.names)] < slots // self._count
+        known = (*with_slots.tolist(), *[False] * (len(self.names) - len(with_slots)))
+        names = zip(self.keypoint_names, known, strict=True)
+        self.keypoint_names = tuple(of_class if slot else () for of_class, slot in names)
 
     def objects(self, heads: Heads, options: InferenceOptions) -> Objects:
         """Those of ``RfDetrDetector``, less sure where their keypoints may be far off."""
         found = super().objects(heads, replace(options, confidence=0.0))
         points = self._points(heads, found)
         if points.shape[2] >= 7:
-            there = np.arange(self._count) < self._has[found.class_id][:, None]
+            has = np.array([len(names) for names in self.keypoint_names], np.int64)
+            there = np.arange(self._count) < has[found.class_id][:, None]
             found = replace(found, confidence=_fused(found.confidence, points, there))
         order = np.argsort(-found.confidence, kind="stable")
         found = found[order]

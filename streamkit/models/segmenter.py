@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
-
 from streamkit.models.base import InferenceOptions, Outputs
 from streamkit.models.geometry import Geometry
 from streamkit.models.heads import ColumnHead, EndToEndHead, Head, RowHead
-from streamkit.models.planes import decode
-from streamkit.predictions import Detections, Floats
+from streamkit.models.planes import Mixture, decode
+from streamkit.predictions import Detections
 
 
 class Prototypes(Head):
     """One output is (B, M, h, w): planes over the whole input. A mask is where their sum, weighted
-    by the object's M coefficients, is above 0 (its sigmoid above 0.5), inside its box."""
+    by the object's M coefficients, is above 0 (its sigmoid above 0.5), inside its box.
+
+    Between cells it is the sum that is interpolated, as the authors do today; the neighbour takes
+    the sigmoid first, which moves outlines by a part of a cell.
+    """
 
     prototypes: ClassVar[int] = 1
     """Which output."""
@@ -30,17 +32,9 @@ class Prototypes(Head):
     ) -> Detections:
         """As ``Detector``, with ``masks``."""
         found, objects, heads = self.detect(outputs, index, geometry, options)
-        planes = mixed(self.columns(heads, objects), heads[self.prototypes])
+        planes = Mixture(self.columns(heads, objects), heads[self.prototypes])
         masks = decode(planes, found.xyxy, geometry, self.canvas, options)
         return replace(found, masks=masks)
-
-
-def mixed(coefficients: Floats, prototypes: Floats) -> Floats:
-    """(N, h, w) from (N, M) and (M, h, w)."""
-    flat = prototypes.reshape(len(prototypes), -1).astype(np.float32, copy=False)
-    with np.errstate(all="ignore"):  # broken weights: what is not a number is not above 0
-        planes: Floats = coefficients @ flat
-    return planes.reshape(-1, *prototypes.shape[1:])
 
 
 class ColumnSegmenter(Prototypes, ColumnHead):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -14,17 +13,27 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from streamkit.errors import InferenceError, ModelArtefactError
 from streamkit.models.base import Outputs
-from streamkit.models.devices import usable
+from streamkit.models.binding import Bound, page_locked
+from streamkit.models.devices import (
+    CUDA,
+    OPENVINO,
+    TENSORRT,
+    cuda_runtime,
+    openvino_devices,
+    usable,
+)
+from streamkit.models.execution import (
+    Execution,
+    chosen_path,
+    openvino_options,
+    provider_options,
+    session_options,
+)
+
+__all__ = ["Execution", "Session", "Shape"]
 
 Shape: TypeAlias = tuple[int | None, ...]
 """Sizes of a tensor's dimensions; ``None`` where the graph leaves it open."""
-
-PROVIDERS: Final = (
-    "CUDAExecutionProvider",
-    "OpenVINOExecutionProvider",
-    "CoreMLExecutionProvider",
-    "CPUExecutionProvider",
-)
 
 _LARGEST: Final = 16384
 """Pixels of a side; a damaged file may ask for anything."""
@@ -38,17 +47,6 @@ _ERRORS: Final[tuple[type[Exception], ...]] = (
 """What ONNX Runtime raises: classes without a common base of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """How models run on this machine: on what, and with how many threads per run."""
-
-    providers: tuple[str, ...] = PROVIDERS
-    """In order of preference; those which are not here are passed over."""
-    required: tuple[str, ...] = ()
-    """Without these nothing is loaded."""
-    threads: int = 1
-
-
 class Session:
     """One loaded graph. ``run`` may be called by any number of threads at the same time."""
 
@@ -57,15 +55,16 @@ class Session:
         execution = execution or Execution()
         providers = usable(execution.providers, execution.required)
         self.weights = weights
+        self.path: str
+        """How tensors get in and out: ``run``, ``iobinding`` or ``iobinding+pinned``."""
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(weights), _options(execution), providers=list(providers)
-            )
+            self._session: Any = _opened(weights, execution, providers)
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         except _ERRORS as error:
             raise ModelArtefactError(f"{weights} is no usable ONNX model: {error}") from error
         self.provider: str = self._session.get_providers()[0]
+        self._bound, self.path = _bound(self._session, execution, self.provider)
         self.input_name, self.input_shape, self.input_type = self._only_picture(inputs)
         self.output_shapes: tuple[Shape, ...] = tuple(_shape(output) for output in outputs)
 
@@ -87,29 +86,39 @@ class Session:
 
     def run(self, tensor: npt.NDArray[np.floating[Any]]) -> Outputs:
         """All outputs for N x 3 x H x W, cast to what the graph takes. ``InferenceError``."""
-        feed = {self.input_name: tensor.astype(self.input_type, copy=False)}
-        if self._session is None:
+        tensor = tensor.astype(self.input_type, copy=False)
+        session, bound = self._session, self._bound
+        if session is None:
             raise InferenceError(f"{self.weights} has been closed")
         try:
-            return self._session.run(None, feed)  # type: ignore[no-any-return]
+            if bound is not None:
+                return bound.run(tensor)
+            return session.run(None, {self.input_name: tensor})  # type: ignore[no-any-return]
         except _ERRORS as error:
             raise InferenceError(f"{self.weights} failed on {tensor.shape}: {error}") from error
 
     def close(self) -> None:
         """Let the graph and its memory go, as soon as no run uses it any more."""
-        self._session = None
+        self._session = self._bound = None
 
 
-def _options(execution: Execution) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = execution.threads
-    options.inter_op_num_threads = 1
-    # A waiting thread that spins takes the core another worker or process needs: with a second busy
-    # process on two cores, 202 to 217 ms a run while spinning against 82.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return options
+def _opened(weights: Path, execution: Execution, providers: Sequence[str]) -> Any:
+    options = session_options(execution, providers[0])
+    if providers[0] == OPENVINO and OPENVINO not in onnxruntime.get_available_providers():
+        options.add_provider_for_devices(list(openvino_devices()[:1]), openvino_options(execution))
+        return onnxruntime.InferenceSession(str(weights), options)
+    told = [(name, provider_options(execution, name, weights)) for name in providers]
+    return onnxruntime.InferenceSession(str(weights), options, providers=told)
+
+
+def _bound(session: Any, execution: Execution, provider: str) -> tuple[Bound | None, str]:
+    """Buffers that are kept, where they are wanted, and the name of the way that is taken."""
+    if chosen_path(execution, provider) == "run":
+        return None, "run"
+    runtime = cuda_runtime() if provider in (CUDA, TENSORRT) else None
+    if runtime is None:
+        return Bound(session), "iobinding"
+    return Bound(session, page_locked(runtime)), "iobinding+pinned"
 
 
 def _shape(tensor: Any) -> Shape:

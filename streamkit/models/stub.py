@@ -38,7 +38,7 @@ class StubModel:
 
     names: tuple[str, ...] = ()
     max_batch = 16
-    provider = "none"
+    provider = path = "none"
 
     def __init__(self, package: Package, task: str) -> None:
         """Raises ``ModelArtefactError`` for a task that no model has."""

@@ -12,8 +12,7 @@ from streamkit.models.base import InferenceOptions, Outputs
 from streamkit.models.boxes import candidates, corners
 from streamkit.models.detector import Detector, Heads, Objects
 from streamkit.models.geometry import Geometry
-from streamkit.models.planes import decode
-from streamkit.models.segmenter import mixed
+from streamkit.models.planes import Mixture, decode
 from streamkit.predictions import Detections, Floats
 
 _CENTRE, _SIZE = 0.1, 0.2
@@ -55,7 +54,7 @@ class YolactSegmenter(Detector):
         """As ``Detector``, with ``masks``."""
         found, objects, heads = self.detect(outputs, index, geometry, options)
         coefficients = heads[2][objects.index].astype(np.float32)
-        planes = mixed(coefficients, heads[4].transpose(2, 0, 1))
+        planes = Mixture(coefficients, heads[4].transpose(2, 0, 1))
         masks = decode(planes, found.xyxy, geometry, self.canvas, options)
         return replace(found, masks=masks)
 

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from streamkit.imaging.marks import Labels, marks_from_detections, marks_from_dict, marks_of
-from streamkit.predictions import Detections
+from streamkit.masks import Masks
+from streamkit.predictions import (
+    Classification,
+    Detections,
+    MultiLabelClassification,
+    StubPrediction,
+)
 from tests.sinks.making import NAMES, classification, detections
 
 
@@ -70,6 +76,29 @@ def test_a_class_without_a_number_keeps_its_colour() -> None:
 )
 def test_what_has_no_boxes_has_no_marks(prediction: Any) -> None:
     assert marks_of(prediction) is None
+
+
+def test_masks_and_keypoints_leave_the_boxes_as_they_are() -> None:
+    found = detections()
+    masks = Masks((np.ones((2, 2), np.uint8),) * 2, np.array([[40, 100], [160, 120]]), (320, 240))
+    points = np.ones((2, 1, 3), np.float32)
+    more = replace(found, masks=masks, keypoints=points, keypoint_names=(("hub",),) * 3)
+
+    assert marks_from_detections(more).labels == marks_from_detections(found).labels
+    assert marks_from_dict(more.dict()).labels == marks_from_detections(found).labels
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        StubPrediction("new/0", "object-detection"),
+        Classification(np.ones(1, np.float32), np.zeros(1, np.int64), NAMES, (320, 240)),
+        MultiLabelClassification(np.ones(3, np.float32), np.arange(3), NAMES, (320, 240)),
+    ],
+)
+def test_a_word_about_the_whole_picture_has_no_marks(prediction: Any) -> None:
+    assert marks_of(prediction) is None
+    assert marks_of(prediction.dict()) is None
 
 
 def test_finding_nothing_is_a_finding() -> None:

@@ -153,6 +153,20 @@ def test_a_graph_may_leave_its_outputs_open(tmp_path: Path, layout: Layout) -> N
     assert rows(detect(model)[0])[0] == ("a", 0.9, [40, 24, 32, 12])
 
 
+IN_SHARES = [x for x in LAYOUTS if "rfdetr" in x.model_type or x.model_type == "yolact"]
+
+
+@pytest.mark.parametrize("layout", IN_SHARES, ids=str)
+def test_shares_of_an_input_that_is_no_square(tmp_path: Path, layout: Layout) -> None:
+    """YOLACT and RF-DETR tell boxes in shares of the input; the neighbour mixes up its sides."""
+    preprocessing = {"resize": {"format": "Stretch to", "width": 64, "height": 32}}
+    model = model_of(tmp_path / "m", layout, size=(64, 32), preprocessing=preprocessing)
+    [found] = detect(model)
+    assert rows(found)[0] == ("a", 0.9, [40, 24, 32, 12])
+    if layout.masked:
+        check_masks(found)
+
+
 @pytest.mark.parametrize("layout", [x for x in LAYOUTS if "yolov8" in str(x)], ids=str)
 def test_an_open_size_is_filled_up_to_what_the_graph_can_take(
     tmp_path: Path, layout: Layout

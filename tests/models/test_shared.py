@@ -27,7 +27,7 @@ class Scale:
 
     model_id = "scale/1"
     names: tuple[str, ...] = ("level",)
-    provider = "by hand"
+    provider = path = "by hand"
 
     def __init__(self, max_batch: int = 1) -> None:
         self.max_batch = max_batch

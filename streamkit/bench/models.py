@@ -1,0 +1,113 @@
+"""What happens around a model's run, ours against the documented method of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from streamkit.bench import inputs, reference
+from streamkit.bench.measure import Comparison, Work, compare
+from streamkit.frame import Image
+from streamkit.predictions import Floats, Ints
+
+if TYPE_CHECKING:
+    from streamkit.masks import Masks
+    from streamkit.models.geometry import Geometry
+    from streamkit.models.preprocess import ResizeFormat
+
+IOU: Final = 0.3
+OBJECTS: Final = 50
+WIDTH, HEIGHT = 1920, 1080
+SQUARE: Final = (inputs.SIDE, inputs.SIDE)
+_SEED: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to be measured."""
+
+    name: str
+    plain: Work
+    ours: Work
+    target: float | None = None
+    """How many times as fast it has to be; ``None``: nobody has said."""
+
+
+def cases() -> Iterator[Case]:
+    """All of them, over made-up inputs that are equal from run to run."""
+    yield from _nms_cases()
+    yield from _mask_cases()
+    frame = inputs.picture(_SEED, WIDTH, HEIGHT)
+    plain = partial(reference.prepared, frame, SQUARE)
+    yield Case("1080p to 640 x 640, stretched", plain, partial(prepared, frame), 5)
+
+
+def run(rounds: int, told: Callable[[Case, Comparison], None]) -> None:
+    """Measure all cases; ``told`` hears of each as it is done."""
+    for case in cases():
+        told(case, compare(case.plain, case.ours, rounds))
+
+
+def _nms_cases() -> Iterator[Case]:
+    every, street = inputs.crowd(_SEED), inputs.head(_SEED)
+    asked = (
+        ("NMS, 8400 x 80, all of them candidates", every, 0.001),
+        ("NMS, 8400 x 80, a street, confidence 0.001", street, 0.001),
+        ("NMS, 8400 x 80, a street, confidence 0.4", street, 0.4),
+    )
+    for name, head, confidence in asked:
+        plain = partial(reference.detections, head, confidence, IOU)
+        yield Case(name, plain, partial(found, head, confidence), 20)
+
+
+def _mask_cases() -> Iterator[Case]:
+    shapes = inputs.shapes(_SEED, OBJECTS)
+    geometry = letterboxed()
+    boxes = geometry.to_picture(shapes.boxes)
+    ours = partial(masks, shapes, boxes, geometry)
+    visible = np.ascontiguousarray(shapes.prototypes[:, 35:125])
+    full = partial(reference.masks, shapes.coefficients, visible, boxes, (WIDTH, HEIGHT))
+    yield Case(f"accurate masks, {OBJECTS} objects, 1080p", full, ours, 20)
+    coarse = partial(reference.masks, shapes.coefficients, shapes.prototypes, shapes.boxes, SQUARE)
+    yield Case("the same, the plain ones at 640 x 640 only", coarse, ours)
+
+
+def found(head: Floats, confidence: float, most: int = 300) -> tuple[Floats, Floats, Ints]:
+    """Boxes, confidences and class ids in a YOLOv8 head, as the family finds them."""
+    from streamkit.models.base import InferenceOptions
+    from streamkit.models.boxes import candidates, corners, suppress
+
+    options = InferenceOptions(confidence=confidence, iou_threshold=IOU, max_detections=most)
+    likely = candidates(head[4:], options, None)
+    boxes = corners(head[:4].take(likely.index, axis=1))
+    kept = suppress(boxes, likely.class_id, options)
+    return boxes[kept], likely.confidence[kept], likely.class_id[kept]
+
+
+def letterboxed() -> Geometry:
+    """Where a 1080p picture lies in an input of 640 x 640, in its own shape."""
+    from streamkit.models.geometry import Geometry
+
+    return Geometry((WIDTH, HEIGHT), (0, 0, WIDTH, HEIGHT), (0, 140, inputs.SIDE, 500))
+
+
+def masks(shapes: inputs.Shapes, boxes: Floats, geometry: Geometry) -> Masks:
+    """As the families of instance segmentation decode them; ``boxes`` in the picture."""
+    from streamkit.models.base import InferenceOptions
+    from streamkit.models.planes import Mixture, decode
+
+    planes = Mixture(shapes.coefficients, shapes.prototypes)
+    return decode(planes, boxes, geometry, SQUARE, InferenceOptions())
+
+
+def prepared(image: Image, resize: ResizeFormat = "Stretch to") -> Floats:
+    """1 x 3 x 640 x 640, as a model prepares its input."""
+    from streamkit.models.preprocess import Recipe
+
+    tensor = np.empty((1, 3, *SQUARE), np.float32)
+    Recipe(SQUARE, resize).write(image, tensor[0])
+    return tensor

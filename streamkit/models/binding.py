@@ -1,0 +1,108 @@
+"""IO binding: a session runs over buffers that are kept, on CUDA in page-locked memory."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+Sizes: TypeAlias = tuple[int, ...]
+Allocate: TypeAlias = Callable[[Sizes, "np.dtype[Any]"], Array]
+
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class Bound:
+    """Runs of one session, by any number of threads; each run has a set of buffers to itself."""
+
+    def __init__(self, session: Any, allocate: Allocate = np.empty) -> None:
+        """``session``: an ``onnxruntime.InferenceSession`` with one input."""
+        self._session = session
+        self._allocate = allocate
+        self._idle: defaultdict[Sizes, list[_Buffers]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def run(self, tensor: Array) -> list[Array]:
+        """All outputs; they belong to the caller."""
+        with self._lock:
+            idle = self._idle[tensor.shape]
+            buffers = idle.pop() if idle else None
+        buffers = buffers or _Buffers(self._session, tensor, self._allocate)
+        outputs = buffers.run(tensor)
+        with self._lock:
+            idle.append(buffers)
+        return outputs
+
+
+class _Buffers:
+    """What one run needs: the input and those outputs whose sizes the graph tells beforehand are
+    always at the same place; ONNX Runtime finds room for the others."""
+
+    def __init__(self, session: Any, like: Array, allocate: Allocate) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        self._input = allocate(like.shape, like.dtype)
+        name, told = session.get_inputs()[0].name, (like.dtype.type, like.shape)
+        self._outputs = {o.name: _room(o, allocate) for o in session.get_outputs()}
+        self._binding.bind_input(name, "cpu", 0, *told, _at(self._input))
+
+    def run(self, tensor: Array) -> list[Array]:
+        np.copyto(self._input, tensor)
+        self._bind_outputs()
+        self._session.run_with_iobinding(self._binding)
+        values = self._binding.get_outputs()
+        kept = self._outputs.values()
+        return [v.numpy() if k is None else k.copy() for v, k in zip(values, kept, strict=True)]
+
+    def _bind_outputs(self) -> None:
+        self._binding.clear_binding_outputs()
+        for name, kept in self._outputs.items():
+            if kept is None:
+                self._binding.bind_output(name, "cpu")
+            else:
+                told = kept.dtype.type, kept.shape, _at(kept)
+                self._binding.bind_output(name, "cpu", 0, *told)
+
+
+def _room(output: Any, allocate: Allocate) -> Array | None:
+    """For an output whose sizes are all known."""
+    known = all(isinstance(size, int) and size > 0 for size in output.shape)
+    if not known or output.type not in _TYPES:
+        return None
+    return allocate(tuple(output.shape), np.dtype(_TYPES[output.type]))
+
+
+def _at(array: Array) -> int:
+    return int(array.ctypes.data)
+
+
+def page_locked(runtime: ctypes.CDLL) -> Allocate:
+    """Memory that the GPU reads and writes by itself, by way of the CUDA ``runtime``.
+
+    Not verified on GPU.
+    """
+
+    def allocate(shape: Sizes, dtype: np.dtype[Any]) -> Array:
+        size, place = math.prod(shape) * dtype.itemsize, ctypes.c_void_p()
+        if runtime.cudaHostAlloc(ctypes.byref(place), ctypes.c_size_t(size), 0) or not place.value:
+            raise MemoryError(f"CUDA has no {size} bytes of page-locked memory")
+        address = place.value
+        return owned(address, shape, dtype, lambda: runtime.cudaFreeHost(ctypes.c_void_p(address)))
+
+    return allocate
+
+
+def owned(address: int, shape: Sizes, dtype: np.dtype[Any], free: Callable[[], object]) -> Array:
+    """The memory at ``address`` as an array; ``free`` is called when nothing refers to it."""
+    memory: Any = (ctypes.c_char * (math.prod(shape) * dtype.itemsize)).from_address(address)
+    weakref.finalize(memory, free)
+    array: Array = np.frombuffer(memory, dtype)
+    return array.reshape(shape)
