@@ -132,8 +132,17 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Each public name is imported when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("streamkit")
     if name not in _HOME:
         raise AttributeError(f"module 'streamkit' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"streamkit.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """All of them, for completion in a shell, also those not asked for yet."""
+    return sorted({*globals(), *__all__, "__version__"})

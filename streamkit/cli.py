@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.exceptions import Abort
@@ -73,16 +77,39 @@ def run(  # noqa: PLR0913 - one parameter per option of the command
 
     Options add to the document or replace what it says.
     """
-    from streamkit.spec import PipelineSpec, build_pipeline
+    with _interrupt_exits():
+        from streamkit.spec import build_pipeline
 
-    written = PipelineSpec.load(document).model_dump(exclude_unset=True) if document else {}
-    asked = {"sources": source, "max_fps": max_fps}
-    merged = written | {k: v for k, v in asked.items() if v not in (None, [])}
-    merged["require_sources"] = not keep_trying and merged.get("require_sources", True)
-    _merge_model(merged, model, confidence)
-    _add_outputs(merged, save, jsonl, show)
-    spec = _checked(merged, str(document or "command line"))
-    _play(build_pipeline(spec), quiet=quiet)
+        written = _written(document) if document else {}
+        asked = {"sources": source, "max_fps": max_fps}
+        merged = written | {k: v for k, v in asked.items() if v not in (None, [])}
+        merged["require_sources"] = not keep_trying and merged.get("require_sources", True)
+        _merge_model(merged, model, confidence)
+        _add_outputs(merged, save, jsonl, show)
+        pipeline = build_pipeline(_checked(merged, str(document or "command line")))
+    _play(pipeline, quiet=quiet)
+
+
+@contextmanager
+def _interrupt_exits() -> Iterator[None]:
+    """Ctrl-C inside ends the process at once: libraries swallow it while they are imported."""
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _written(document: Path) -> dict[str, Any]:
+    """What the document says; modules that it names may lie beside it."""
+    from streamkit.spec import PipelineSpec
+
+    sys.path.append(str(document.resolve().parent))
+    return PipelineSpec.load(document).model_dump(exclude_unset=True)
 
 
 def _merge_model(merged: dict[str, Any], model: str | None, confidence: float | None) -> None:
@@ -98,7 +125,7 @@ def _add_outputs(merged: dict[str, Any], save: Path | None, jsonl: Path | None, 
     if save is not None:
         sinks.append({"video": {"path": str(save)}})
     if jsonl is not None:
-        sinks.append({"jsonl": {"path": str(jsonl)}})
+        sinks.append({"jsonl": {"path": str(jsonl), "append": False}})
     if show:
         sinks.append("window")
     if (save or show) and not any(stage["name"] == "annotate" for stage in stages):
@@ -138,15 +165,18 @@ def settings() -> None:
 
     from streamkit.settings import Settings, variable
 
-    table = Table("variable", "value", "what it is for")
+    table = Table()
+    for title in ("variable", "value", "what it is for"):
+        table.add_column(title, overflow="fold")
     for name, value in Settings.load():
         about = Settings.model_fields[name].description or ""
         table.add_row(variable(name), _shown(value), about)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 160, markup=False).print(table)
 
 
 def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "not set" if value in (None, "", ()) else text
 
 
 @app.command()
@@ -159,7 +189,9 @@ def version() -> None:
 
 def main() -> NoReturn:
     """The ``streamkit`` command: errors in one line, exit codes that scripts can use."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(message)s", handlers=[_Stderr()]
+    )
     try:
         code = app(standalone_mode=False)
     except StreamkitError as error:
@@ -168,9 +200,20 @@ def main() -> NoReturn:
         _fail(error.format_message(), error.exit_code)
     except (Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
+    except OSError as error:  # what was to be shown could not be: a full disk
+        _fail(str(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Wherever stderr leads at the time: above the progress lines while there are any."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    if message:  # without arguments the help has been shown
+        typer.echo(f"error: {message}", err=True)
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -30,7 +31,7 @@ def play(pipeline: InferencePipeline, *, quiet: bool = False) -> None:
     Raises what ended the run, ``KeyboardInterrupt`` on Ctrl-C, and ``SinkError`` when it ended
     well but a sink did not take everything.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, markup=False, highlight=False)
     live = Live(Board(pipeline), console=Console(stderr=True), transient=True, refresh_per_second=5)
     shown = live if live.console.is_terminal and not quiet else nullcontext()
     try:
@@ -40,7 +41,6 @@ def play(pipeline: InferencePipeline, *, quiet: bool = False) -> None:
     finally:
         pipeline.terminate()
         if not quiet:
-            console = console if console.is_terminal else Console(width=_WIDE)
             console.print(*account(pipeline.stats()))
     _complain(pipeline.stats())
 
@@ -78,7 +78,7 @@ class Board:
         table = Table.grid(padding=(0, 2))
         for stream in self._pipeline.stats()["streams"]:
             table.add_row(
-                Text(_short(stream["source"]), style="bold"),
+                Text(_short(stream["source"], 24), style="bold"),
                 _progress(stream),
                 f"{stream['delivered']} frames",
                 f"{stream['fps']:.1f} fps",
@@ -90,7 +90,7 @@ class Board:
 def _progress(stream: Mapping[str, Any]) -> RenderableType:
     total = stream["total_frames"]
     if total > 0:
-        return ProgressBar(total=total, completed=stream["captured"], width=30)
+        return ProgressBar(total=total, completed=stream["captured"], width=20)
     return Text(stream["state"].lower(), style="green" if stream["state"] == "RUNNING" else "red")
 
 
@@ -100,7 +100,7 @@ def _freshness(stream: Mapping[str, Any]) -> str:
     return f"{age}  {lost} dropped" if lost else age
 
 
-def _short(name: str, width: int = 40) -> str:
+def _short(name: str, width: int) -> str:
     return name if len(name) <= width else "…" + name[1 - width :]
 
 
@@ -113,9 +113,7 @@ def account(stats: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _streams(rows: list[Mapping[str, Any]]) -> Table:
-    table = Table(title="streams", title_justify="left")
-    for name in ("source", "captured", "delivered", "dropped", "fps", "age p50 / p95 / p99 ms"):
-        table.add_column(name, justify="left" if name in ("source", "dropped") else "right")
+    table = _table("streams", "source", "captured", "delivered", "dropped", "fps")
     for row in rows:
         table.add_row(
             _short(row["source"], 60),
@@ -128,10 +126,17 @@ def _streams(rows: list[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _table(title: str, *columns: str) -> Table:
+    """Long names fold instead of losing their end."""
+    table = Table(title=title, title_justify="left")
+    for name in (*columns, "age ms\np50 / p95 / p99"):
+        left = name in ("source", "sink", "dropped")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    return table
+
+
 def _sinks(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="sinks", title_justify="left")
-    for name in ("sink", "written", "failed", "dropped", "age p50 / p95 / p99 ms"):
-        table.add_column(name, justify="left" if name in ("sink", "dropped") else "right")
+    table = _table("sinks", "sink", "written", "failed", "dropped")
     for row in rows:
         table.add_row(
             row["sink"],

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamkit.errors import ConfigError
+from streamkit.errors import ConfigError, StreamkitError
 
 
 def load(table: Mapping[str, str], name: str) -> Callable[..., Any]:
@@ -35,11 +35,19 @@ def load(table: Mapping[str, str], name: str) -> Callable[..., Any]:
 def build(table: Mapping[str, str], name: str, options: Mapping[str, Any], *args: Any) -> Any:
     """Make what ``name`` stands for; ``args`` come first, ``options`` are its keywords.
 
-    Raises ``ConfigError`` as ``load`` does, and for options it does not take or lacks.
+    Raises ``ConfigError`` as ``load`` does, and for options it does not take or lacks, or whose
+    values it cannot use.
     """
     made_by = load(table, name)
     check(made_by, name, options, *args)
-    return made_by(*args, **options)
+    try:
+        return made_by(*args, **options)
+    except StreamkitError:
+        raise
+    except (TypeError, ValueError) as error:
+        # Names only: a value may be a password.
+        given = _listed(tuple(options))
+        raise ConfigError(f"{name!r} cannot use what it was given ({given}): {error}") from error
 
 
 def check(made_by: Callable[..., Any], name: str, options: Mapping[str, Any], *args: Any) -> None:

@@ -132,7 +132,7 @@ class Run:
         """Tell the watchdog; like any listener, it must not end what it listens to."""
         try:
             listener([frame])
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's listener
             if count := self._throttle.tick():
                 log.warning("watchdog failed %d times, last: %r", count, error)
 

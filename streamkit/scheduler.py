@@ -77,7 +77,7 @@ class Ticket(Generic[T]):
 
     def fail(self, error: BaseException) -> None:
         """The item is lost, and with it the lane: its stream meets ``error``."""
-        self.lane.close(error, discard=True, cause=DropCause.FAILED)
+        self.lane.close(error, discard=True, keep=True, cause=DropCause.FAILED)
 
 
 class Lane(Generic[T]):
@@ -166,9 +166,11 @@ class Lane(Generic[T]):
         error: BaseException | None = None,
         *,
         discard: bool = False,
+        keep: bool = False,
         cause: DropCause = DropCause.STOPPED,
     ) -> None:
-        """No more items. What waits is still served, unless ``discard``: then it is dropped.
+        """No more items. What waits is still served, unless ``discard``: then it is dropped, and
+        so are results, unless told to ``keep`` these.
 
         The stream meets ``error`` after the last result.
         """
@@ -177,7 +179,7 @@ class Lane(Generic[T]):
             self._closed = True
             self._error = self._error or error
             if discard:
-                lost = self._discard()
+                lost = self._discard(keep=keep)
             elif not self._waiting and not self._taken:
                 self._end()
             self._room.notify_all()
@@ -185,13 +187,12 @@ class Lane(Generic[T]):
         for item in lost:
             self._on_drop(item, cause)
 
-    def _discard(self) -> list[T]:
+    def _discard(self, *, keep: bool) -> list[T]:
         lost = [item for _, item in self._waiting] + [ticket.item for ticket in self._taken]
         self._waiting.clear()
         self._taken.clear()
         if self._results is not None:
-            stopped = self._error is None
-            lost += [item for item, _ in self._results.close(self._error, discard=stopped)]
+            lost += [item for item, _ in self._results.close(self._error, discard=not keep)]
         self._scheduler.forget(self)
         return lost
 

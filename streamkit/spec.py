@@ -133,8 +133,9 @@ def _source_path(reference: str | int, folder: Path) -> str | int:
 
 
 def _model_path(model_id: str, folder: Path) -> str:
-    """Only what cannot be a model id is a path: ``./x``, ``../x``, ``x.onnx``."""
+    """A path is what cannot be a model id (``./x``, ``../x``, ``x.onnx``), or is there."""
     relative = model_id.startswith(("./", "../")) or model_id.endswith(".onnx")
+    relative = relative or (bool(model_id) and (folder / model_id).is_dir())
     relative = relative and not _PLACE.match(model_id)
     return str((folder / model_id).resolve()) if relative else model_id
 
@@ -153,6 +154,8 @@ def _explain(error: ValidationError, where: str) -> str:
         message = each["msg"]
         if each["type"] == "extra_forbidden":
             message = f"unknown key; {_choices(each['loc'])}"
+        elif each["loc"][0] != "sources" and isinstance(each["input"], int | float | str):
+            place += f"={each['input']!r}"  # an address of a source may hold a password
         lines.append(f"{where}: {place}: {message}")
     return "\n".join(lines)
 
@@ -171,6 +174,7 @@ def build_pipeline(spec: PipelineSpec, **more: Any) -> InferencePipeline:
     ``more`` are further keywords of ``InferencePipeline.init``. Raises ``ConfigError`` for names
     and options that do not exist, and what loading raises.
     """
+    _refuse_to_overwrite(spec)
     asked = {k: v for k, v in spec.model.model_dump(exclude={"id"}).items() if v is not None}
     return InferencePipeline.init(
         [SourceReference(source.reference, source.options) for source in spec.sources],
@@ -182,6 +186,16 @@ def build_pipeline(spec: PipelineSpec, **more: Any) -> InferencePipeline:
         **asked,
         **more,
     )
+
+
+def _refuse_to_overwrite(spec: PipelineSpec) -> None:
+    """Raise ``ConfigError`` where a sink would write to the very file that a source reads."""
+    outputs = [Path(str(sink.options["path"])) for sink in spec.sinks if "path" in sink.options]
+    for source in spec.sources:
+        read = Path(str(source.reference).removeprefix("file://"))
+        for output in outputs:
+            if read.is_file() and output.is_file() and read.samefile(output):
+                raise ConfigError(f"{output} is read by a source, no sink can write it")
 
 
 def _maker(table: Mapping[str, str], step: StepSpec) -> Callable[[], Any]:

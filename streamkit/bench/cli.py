@@ -76,5 +76,8 @@ def _machine() -> dict[str, Any]:
     import platform
     from importlib.metadata import version
 
+    import onnxruntime
+
     packages = {name: version(name) for name in ("numpy", "opencv-python", "streamkit")}
-    return {"cores": os.cpu_count(), "machine": platform.machine(), **packages}
+    machine = {"cores": os.cpu_count(), "machine": platform.machine()}
+    return machine | packages | {"onnxruntime": onnxruntime.__version__}

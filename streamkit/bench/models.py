@@ -24,6 +24,7 @@ OBJECTS: Final = 50
 WIDTH, HEIGHT = 1920, 1080
 SQUARE: Final = (inputs.SIDE, inputs.SIDE)
 _SEED: Final = 1
+_BOXES: Final = 8400
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,17 @@ def run(rounds: int, told: Callable[[Case, Comparison], None]) -> None:
 
 def _nms_cases() -> Iterator[Case]:
     every, street = inputs.crowd(_SEED), inputs.head(_SEED)
+    whole = Limits(_BOXES, _BOXES)
     asked = (
-        ("NMS, 8400 x 80, all of them candidates", every, 0.001),
-        ("NMS, 8400 x 80, a street, confidence 0.001", street, 0.001),
-        ("NMS, 8400 x 80, a street, confidence 0.4", street, 0.4),
+        ("NMS, 8400 x 80, every box a candidate", every, 0.001, Limits()),
+        ("the same, ours without its limits", every, 0.001, whole),
+        ("NMS, 8400 x 80, a street, confidence 0.001", street, 0.001, Limits()),
+        ("NMS, 8400 x 80, a street, confidence 0.4", street, 0.4, Limits()),
     )
-    for name, head, confidence in asked:
+    for name, head, confidence, limits in asked:
         plain = partial(reference.detections, head, confidence, IOU)
-        yield Case(name, plain, partial(found, head, confidence), 20)
+        ours = partial(found, head, confidence, limits)
+        yield Case(name, plain, ours, None if limits == whole else 20)
 
 
 def _mask_cases() -> Iterator[Case]:
@@ -76,12 +80,29 @@ def _mask_cases() -> Iterator[Case]:
     yield Case("the same, the plain ones at 640 x 640 only", coarse, ours)
 
 
-def found(head: Floats, confidence: float, most: int = 300) -> tuple[Floats, Floats, Ints]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many candidates ours looks at, and how many objects it tells of; the plain method has no
+    limit to the first."""
+
+    candidates: int = 3000
+    detections: int = 300
+
+
+def found(
+    head: Floats, confidence: float, limits: Limits | None = None
+) -> tuple[Floats, Floats, Ints]:
     """Boxes, confidences and class ids in a YOLOv8 head, as the family finds them."""
     from streamkit.models.base import InferenceOptions
     from streamkit.models.boxes import candidates, corners, suppress
 
-    options = InferenceOptions(confidence=confidence, iou_threshold=IOU, max_detections=most)
+    limits = limits or Limits()
+    options = InferenceOptions(
+        confidence=confidence,
+        iou_threshold=IOU,
+        max_candidates=limits.candidates,
+        max_detections=limits.detections,
+    )
     likely = candidates(head[4:], options, None)
     boxes = corners(head[:4].take(likely.index, axis=1))
     kept = suppress(boxes, likely.class_id, options)

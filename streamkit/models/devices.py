@@ -63,7 +63,10 @@ def openvino_devices() -> tuple[Any, ...]:
         log.warning("%s is installed but does not load: %s", _PLUGIN, error)
         return ()
     found = [device for device in onnxruntime.get_ep_devices() if device.ep_name == OPENVINO]
-    return tuple(d for d in found if d.device.type == onnxruntime.OrtHardwareDeviceType.CPU)
+    able = tuple(d for d in found if d.device.type == onnxruntime.OrtHardwareDeviceType.CPU)
+    if not able:
+        log.warning("%s is installed but has nothing to offer on this processor", _PLUGIN)
+    return able
 
 
 def _runs_here(provider: str) -> bool:

@@ -52,8 +52,10 @@ class Encoding:
         for value, known in ((self.codec, tuple(ENCODERS)), (self.preset, PRESETS)):
             if value not in known:
                 raise ConfigError(f"{value!r} is unknown here; choose from {', '.join(known)}")
-        if not 0 <= self.crf <= 51 or self.threads < 1:
-            raise ConfigError("crf goes from 0 to 51, and at least one thread is needed")
+        if not 0 <= self.crf <= 51:
+            raise ConfigError(f"crf={self.crf!r}: give a number from 0 to 51")
+        if self.threads < 1:
+            raise ConfigError(f"threads={self.threads!r}: at least one is needed")
 
     @property
     def options(self) -> dict[str, str]:

@@ -169,6 +169,8 @@ def _make_room_for(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}") from error
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SinkError(f"cannot write {path}: it is a directory, or may not be written")
+        raise SinkError(f"cannot write {path}: {error.filename}: {error.strerror}") from error
+    if path.is_dir():
+        raise SinkError(f"cannot write {path}: it is a directory")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SinkError(f"cannot write {path}: it may not be written")

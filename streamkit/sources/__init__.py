@@ -91,6 +91,8 @@ def _recognised(reference: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
 
 
 def _written(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    if not text.strip():
+        raise ConfigError("an empty video reference: give a path, an address or a camera's number")
     if text.isdecimal() or text.startswith("/dev/video"):
         return "webcam", (text,), {}
     if text.startswith("synthetic:"):
