@@ -111,9 +111,10 @@ class Delivery:
                 self._offer([ticket.item for ticket in batch])
                 for ticket in batch:
                     ticket.complete()
-        except BaseException:
+        except BaseException:  # a thread begins here, unless it is the caller's
             self.on_over()
-            raise
+            if self._thread is None:
+                raise
         finally:
             self.close(discard=True)
             self._finish()
@@ -181,10 +182,9 @@ class Delivery:
 
     def abandon(self) -> None:
         """End it though the run has not begun."""
+        self.close(discard=True)
         if self._thread is None:
-            self.shut()
-        else:
-            self.close(discard=True)
+            self._finish()
 
     def stats(self) -> dict[str, Any]:
         """What became of the results offered to this sink."""

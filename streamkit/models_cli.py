@@ -238,4 +238,6 @@ def _size(count: int) -> str:
 def _print(table: Table) -> None:
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    for column in table.columns:
+        column.overflow = "fold"  # a checksum or a path is worth nothing without its end
+    Console(width=None if sys.stdout.isatty() else _WIDE, markup=False).print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -121,8 +122,8 @@ def options_from(given: Mapping[str, Any], settings: Settings) -> PipelineOption
     return PipelineOptions(
         on_prediction=given["on_prediction"],
         on_result=given["on_result"],
-        sinks=given["sinks"],
-        stages=given["stages"],
+        sinks=_makers(given, "sinks"),
+        stages=_makers(given, "stages"),
         on_start=given.get("on_pipeline_start"),
         on_end=given.get("on_pipeline_end"),
         watchdog=given["watchdog"],
@@ -132,6 +133,28 @@ def options_from(given: Mapping[str, Any], settings: Settings) -> PipelineOption
         round_wait=_ROUND_WAIT if timeout is None else timeout,
         queue_size=int(queue_size or settings.predictions_queue_size),
     )
+
+
+def _makers(given: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """Stages or sinks: classes and functions that make one without being told anything more.
+
+    A sink may also come made. Raises ``ConfigError`` for anything else, before anything starts.
+    """
+    makers = given[name]
+    if isinstance(makers, str) or not isinstance(makers, Sequence):
+        raise ConfigError(f"{name}={makers!r}: give a list")
+    for maker in makers:
+        if name == "sinks" and isinstance(maker, Sink) and not isinstance(maker, type):
+            continue
+        try:
+            inspect.signature(maker).bind()
+        except TypeError as error:
+            raise ConfigError(
+                f"{name}: {maker!r} makes none; give a class or a function without arguments"
+            ) from error
+        except ValueError:  # some builtins have no signature: they take whatever comes
+            continue
+    return makers
 
 
 def _read_options(given: Mapping[str, Any], settings: Settings) -> ReadOptions:

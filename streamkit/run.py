@@ -93,6 +93,7 @@ class Run:
         self.stop()
         for lane in self._lanes:
             lane.close(discard=True)
+        self._join_streams(_GRACE)
         self._parts.engine.stop(time.monotonic() + _GRACE)
         for delivery in self._parts.deliveries:
             delivery.abandon()

@@ -133,6 +133,8 @@ class Stream:
     def join(self, until: float | None = None) -> list[str]:
         """Wait for both threads, at most until ``until`` (monotonic seconds); who is left."""
         for thread in self._threads:
+            if thread.ident is None:  # Ctrl-C came before it was started
+                continue
             thread.join(None if until is None else max(0.0, until - time.monotonic()))
         return [thread.name for thread in self._threads if thread.is_alive()]
 

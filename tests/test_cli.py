@@ -62,6 +62,23 @@ def test_a_document_runs_and_options_add_to_it(short: Path) -> None:
     assert len(more.read_text().splitlines()) == 20
 
 
+def test_a_document_finds_modules_beside_it(short: Path) -> None:
+    short.with_name("beside.py").write_text(
+        "class Nothing:\n    def __call__(self, result):\n        return result\n"
+    )
+    document = short.with_name("door.yaml")
+    document.write_text(f"sources: [short.mp4]\nmodel: {MODEL}\nstages: ['beside:Nothing']")
+    done = streamkit("run", document, "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_records_of_an_earlier_run_are_replaced(short: Path) -> None:
+    lines = short.with_name("out.jsonl")
+    for _ in range(2):
+        streamkit("run", "--source", short, "--model", MODEL, "--jsonl", lines, "--quiet")
+    assert len(lines.read_text().splitlines()) == 20
+
+
 def test_the_settings_are_shown_without_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBOFLOW_API_KEY", "sesame-open")
     monkeypatch.setenv("CONFIDENCE", "0.7")
@@ -145,6 +162,44 @@ def test_unknown_options(short: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(f"sources: [short.mp4]\nmodel: {MODEL}\nsinks: [{{jsonl: {{pth: a}}}}]")
     assert_one_line(streamkit("run", bad), 2, "pth", "path")
+
+
+def test_values_out_of_range_are_named(short: Path) -> None:
+    run = ("run", "--source", short, "--model", MODEL)
+    assert_one_line(streamkit(*run, "--max-fps", "0"), 2, "max_fps=0.0", "greater than 0")
+    assert_one_line(streamkit(*run, "--confidence", "7"), 2, "confidence=7.0", "equal to 1")
+    assert_one_line(streamkit("run", "--source", "", "--model", MODEL), 2, "empty")
+
+
+def test_a_value_that_an_output_cannot_use(short: Path) -> None:
+    document = short.with_name("wrong.yaml")
+    for options, said in (("crf: high", "(path, crf)"), ("crf: 99", "crf=99")):
+        video = f"{{video: {{path: a.mp4, {options}}}}}"
+        document.write_text(f"sources: [short.mp4]\nmodel: {MODEL}\nsinks: [{video}]")
+        assert_one_line(streamkit("run", document), 2, said)
+
+
+def test_a_source_is_never_overwritten(short: Path) -> None:
+    before = short.read_bytes()
+    done = streamkit("run", "--source", short, "--model", MODEL, "--save", short)
+    assert_one_line(done, 2, "short.mp4", "read by a source")
+    assert short.read_bytes() == before
+
+
+def test_without_a_command_there_is_help_and_nothing_else() -> None:
+    done = streamkit()
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "Usage" in done.stdout
+
+
+def test_a_full_disk_behind_the_table_is_one_line(short: Path) -> None:
+    command = [*STREAMKIT, "run", "--source", str(short), "--model", str(MODEL)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: [Errno 28] No space left on device"]
 
 
 def test_an_output_that_cannot_be_written(short: Path) -> None:

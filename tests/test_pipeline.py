@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -12,8 +13,20 @@ import pytest
 from streamkit import InferencePipeline, SinkMode
 from streamkit.errors import ConfigError, SinkError, SourceError, StreamErrorCode
 from streamkit.errors import StreamOperationNotAllowedError as NotAllowed
+from streamkit.events import StatusUpdate
 from streamkit.frame import VideoFrame
-from tests.fakes import Camera, Clip, Collector, Deaf, Updates, numbers, picture, until
+from streamkit.sources.base import Capture, Captures
+from tests.fakes import (
+    START,
+    Camera,
+    Clip,
+    Collector,
+    Deaf,
+    Updates,
+    numbers,
+    picture,
+    until,
+)
 
 
 def pipeline_of(sources: Any, **options: Any) -> InferencePipeline:
@@ -192,6 +205,19 @@ def test_a_missing_camera_is_waited_for_unless_it_was_required() -> None:
     assert not required.running
 
 
+def test_a_live_source_that_just_ends_is_tried_again_with_patience() -> None:
+    class Brief(Camera):
+        def read(self) -> Captures:
+            self.opened += 1
+            yield Capture(picture(0), START)
+
+    camera, updates = Brief(), Updates()
+    with pipeline_of(camera, status_update_handlers=[updates]):
+        lost = updates.wait_for("SOURCE_CONNECTION_LOST")
+    assert lost.payload["code"] == "STREAM_LOST"
+    assert camera.opened == 1
+
+
 # -- several sources -----------------------------------------------------------------------------
 
 
@@ -272,6 +298,60 @@ def test_a_model_must_answer_for_every_frame(answer: Any) -> None:
         pipeline.join()
 
 
+@pytest.mark.parametrize("error", [KeyError("mine"), SourceError("not a source's")])
+def test_a_stage_that_raises_loses_no_frame_from_the_account(error: Exception) -> None:
+    def broken(_result: Any) -> Any:
+        until(lambda: pipeline.stats()["streams"][0]["captured"] > 3)  # results are waiting
+        raise error
+
+    pipeline = pipeline_of([Clip(10**6), Camera()], stages=[lambda: broken])
+    pipeline.start()
+    with pytest.raises(type(error)):
+        pipeline.join()
+    assert_accounted(pipeline)
+
+
+@pytest.mark.parametrize("place", ["source", "on_video_frame", "stage"])
+def test_sys_exit_in_a_thread_of_ours_comes_out_of_join(place: str) -> None:
+    def leave(*_: Any) -> Any:
+        sys.exit(7)
+
+    sources = [leave if place == "source" else Clip(20)]
+    options: dict[str, Any] = {"on_video_frame": leave} if place == "on_video_frame" else {}
+    stages = [lambda: leave] if place == "stage" else []
+    pipeline = pipeline_of(sources, stages=stages, **options)
+    pipeline.start()
+    with pytest.raises(SystemExit):
+        pipeline.join()
+    assert_accounted(pipeline)
+
+
+def test_sys_exit_in_a_callback_ends_the_run() -> None:
+    def leave(*_: Any) -> None:
+        sys.exit(7)
+
+    pipeline = pipeline_of(Clip(10**6), on_prediction=leave)
+    pipeline.start(use_main_thread=False)
+    pipeline.join(timeout=5)
+    with pytest.raises(SystemExit):
+        pipeline.start(use_main_thread=True)
+    assert_accounted(pipeline)
+
+
+def test_a_source_that_fails_in_a_way_of_its_own_leaves_the_others_alone() -> None:
+    class Careless(Clip):
+        def read(self) -> Captures:
+            yield Capture(picture(0), None)  # type: ignore[arg-type]
+
+    sink = Collector()
+    pipeline = pipeline_of([Careless(1), Clip(30)], sinks=[sink])
+    pipeline.start()
+    with pytest.raises(AttributeError):
+        pipeline.join()
+    assert sink.ids(1) == list(range(1, 31))
+    assert_accounted(pipeline)
+
+
 def test_a_stage_that_raises_ends_the_pipeline_with_that_exception() -> None:
     def broken(_result: Any) -> Any:
         raise KeyError("lost my state")
@@ -294,6 +374,18 @@ def test_wrong_arguments_name_the_choices() -> None:
         pipeline_of([])
     with pytest.raises(ConfigError, match="max_fps"):
         pipeline_of(Clip(1), max_fps=0)
+    with pytest.raises(ConfigError, match="max_fps"):
+        pipeline_of(Clip(1), max_fps="fast")
+    with pytest.raises(ConfigError, match="decoding_buffer_size"):
+        pipeline_of(Clip(1), decoding_buffer_size=-1)
+    for stages in ("annotate", ["annotate"], [lambda result: result], [None]):
+        with pytest.raises(ConfigError, match="stages"):
+            pipeline_of(Clip(1), stages=stages)
+    for sinks in (Collector(), ["video"], [lambda result: [result]]):
+        with pytest.raises(ConfigError, match="sinks"):
+            pipeline_of(Clip(1), sinks=sinks)
+    with pytest.raises(ConfigError, match="on_prediction"):
+        pipeline_of(Clip(1), on_prediction=3)
     with pytest.raises(ConfigError, match="2 entries for 1 source"):
         pipeline_of(Clip(1), video_source_properties=[None, None])
 
@@ -312,6 +404,29 @@ def test_a_paused_camera_is_let_go_and_a_muted_one_is_read_and_dropped() -> None
         pipeline.resume_stream(0)
         sink.await_results(len(sink.results) + 3)
         assert camera.opened == 2
+    assert_accounted(pipeline)
+
+
+def test_a_mute_outlives_a_loss_and_a_pause_holds_for_a_camera_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INFERENCE_PIPELINE_RESTART_ATTEMPT_DELAY", "0.01")
+    updates, sink, camera = Updates(), Collector(), Camera()
+    with pipeline_of(camera, sinks=[sink], status_update_handlers=[updates]) as pipeline:
+        sink.await_results(3)
+        pipeline.mute_stream()
+        camera.unplug()
+        updates.wait_for("SOURCE_CONNECTION_LOST")
+        camera.plug()
+        updates.wait_for("SOURCE_CONNECTION_RECOVERED")
+        assert pipeline.stats()["streams"][0]["state"] == "MUTED"
+        pipeline.resume_stream()
+        camera.unplug()
+        updates.wait_for("SOURCE_CONNECTION_LOST", 2)
+        pipeline.pause_stream()
+        camera.plug()
+        pipeline.resume_stream()
+        sink.await_results(len(sink.results) + 3)
     assert_accounted(pipeline)
 
 
@@ -411,6 +526,113 @@ def test_a_stage_that_cannot_be_made_is_an_error_of_start_and_leaves_nothing_beh
         pipeline.start()
     assert sink.closed_times == 1
     assert not pipeline.running
+
+
+def test_a_class_may_be_given_as_the_maker_of_a_sink() -> None:
+    pipeline = pipeline_of(Clip(3), sinks=[Collector])
+    pipeline.start()
+    pipeline.join()
+    assert pipeline.stats()["sinks"][0]["written"] == 3
+
+
+def test_a_source_that_cannot_be_interrupted_does_not_keep_the_others_from_being_stopped() -> None:
+    class Rude(Camera):
+        def interrupt(self) -> None:
+            raise OSError("no")
+
+    other = Camera()
+    pipeline = pipeline_of([Rude(), other])
+    pipeline.start(use_main_thread=False)
+    pipeline.terminate()
+    assert other.interrupted.is_set()
+    assert not pipeline.running
+
+
+def test_terminate_while_starting_is_not_lost() -> None:
+    making, stopped = threading.Event(), threading.Event()
+
+    def slow() -> Any:
+        making.set()
+        stopped.wait(5)
+        return lambda result: result
+
+    pipeline = pipeline_of(Camera(), stages=[slow])
+    starting = threading.Thread(target=pipeline.start)
+    starting.start()
+    making.wait(5)
+    stopping = threading.Thread(target=pipeline.terminate)
+    stopping.start()
+    until(lambda: pipeline._run is not None and pipeline._run._stopped_at is not None)
+    stopped.set()
+    starting.join(5)
+    stopping.join(5)
+    assert not pipeline.running
+
+
+def test_terminate_ends_a_start_that_waits_for_a_required_source() -> None:
+    camera = Camera()
+    camera.silent.set()
+    pipeline = pipeline_of(camera, require_sources=True)
+    starting = threading.Thread(target=pipeline.start)
+    starting.start()
+    until(lambda: camera.opened == 1)
+    pipeline.terminate()
+    starting.join(5)
+    assert not starting.is_alive()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "on_video_frame", "stage", "on_pipeline_start", "on_pipeline_end",
+        "INFERENCE_THREAD_STARTED", "SOURCE_STATE_UPDATE", "FRAME_CAPTURED", "FRAME_CONSUMED",
+        "INFERENCE_THREAD_FINISHED",
+    ],
+)  # fmt: skip
+def test_terminate_in_any_callback_returns_at_once_and_ends_the_run(place: str) -> None:
+    spent: list[float] = []
+
+    def end(value: Any = None) -> Any:
+        spent.append(took(pipeline.terminate))
+        return value
+
+    def told(update: StatusUpdate) -> None:
+        if update.event_type == place:
+            end()
+
+    options: dict[str, Any] = {}
+    if place == "on_video_frame":
+        options["on_video_frame"] = lambda frames: end(numbers(frames))
+    if place.startswith("on_pipeline"):
+        options[place] = end
+    stages = [lambda: end] if place == "stage" else []
+    sources = [Clip(9), Clip(9)] if place.endswith(("_end", "FINISHED")) else [Camera(), Camera()]
+    pipeline = pipeline_of(
+        sources,
+        stages=stages,
+        status_update_handlers=[told],
+        on_prediction=lambda *_: None,
+        **options,
+    )
+    pipeline.start()
+    pipeline.join(timeout=2)
+    assert spent
+    assert max(spent) < 0.5
+    assert_accounted(pipeline)
+
+
+def test_join_in_a_callback_is_refused() -> None:
+    refused: list[Exception] = []
+
+    def wait_for_myself(*_: Any) -> None:
+        try:
+            pipeline.join()
+        except NotAllowed as error:
+            refused.append(error)
+
+    pipeline = pipeline_of(Clip(1), on_prediction=wait_for_myself, on_pipeline_end=wait_for_myself)
+    pipeline.start()
+    assert len(refused) == 2
 
 
 def test_terminate_from_within_the_callback_ends_the_run() -> None:

@@ -227,6 +227,18 @@ def test_closing_with_an_error_delivers_what_is_there_first() -> None:
         next(results)
 
 
+def test_discarding_drops_results_too_whatever_the_lane_was_closed_with_before() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, drops = lane_of(scheduler, FINITE)
+    lane.put(Item(1))
+    scheduler.take()[0].complete("one")
+    lane.close(ValueError("truncated"))
+    lane.close(discard=True)
+    assert drops.items == [(1, DropCause.STOPPED)]
+    with pytest.raises(ValueError, match="truncated"):
+        list(lane)
+
+
 def test_closing_wakes_a_reader_that_waits_and_a_worker_that_waits() -> None:
     scheduler: Scheduler[Item] = Scheduler()
     lane, _ = lane_of(scheduler, FINITE, window=1)

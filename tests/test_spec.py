@@ -56,6 +56,8 @@ def test_a_model_id_is_no_path(tmp_path: Path) -> None:
     document = tmp_path / "a.yaml"
     document.write_text("sources: [a.mp4]\nmodel: street/1\n")
     assert PipelineSpec.load(document).model.id == "street/1"
+    (tmp_path / "street" / "1").mkdir(parents=True)  # unless it is there
+    assert PipelineSpec.load(document).model.id == str(tmp_path / "street/1")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_a_model_id_is_no_path(tmp_path: Path) -> None:
         ({"sorces": []}, "sorces: unknown key; known: sources, model, stages"),
         ({"model": {"id": "a/1", "confidance": 0.4}}, "model.confidance: unknown key; known: id"),
         ({"model": {"id": "a/1", "confidence": 4}}, "model.confidence"),
-        ({"max_fps": 0}, "max_fps"),
+        ({"max_fps": 0}, "max_fps=0: "),
         ({"sinks": [{"video": {"path": "a"}, "jsonl": {}}]}, "sinks.0"),
         ({"stages": [7]}, "stages.0"),
         ({"require_sources": "perhaps"}, "require_sources"),

@@ -83,6 +83,23 @@ def test_a_handler_that_raises_hurts_nobody(caplog: pytest.LogCaptureFixture) ->
     assert "listener" in caplog.text
 
 
+def test_a_watchdog_that_raises_hurts_nobody() -> None:
+    class Nervous(BasePipelineWatchDog):
+        def on_model_inference_started(self, frames: list[VideoFrame]) -> None:
+            raise ValueError(frames)
+
+        def on_model_prediction_ready(self, frames: list[VideoFrame]) -> None:
+            raise ValueError(frames)
+
+    sink = Collector()
+    pipeline = InferencePipeline.init_with_custom_logic(
+        Clip(5), numbers, watchdog=Nervous(), sinks=[sink]
+    )
+    pipeline.start()
+    pipeline.join()
+    assert sink.ids() == [1, 2, 3, 4, 5]
+
+
 def test_a_throttle_lets_one_line_through_and_says_how_many_it_stands_for() -> None:
     throttle = Throttle(interval=3600)
     assert throttle.tick() == 1
