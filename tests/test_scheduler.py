@@ -292,10 +292,11 @@ def test_every_item_is_delivered_or_dropped_exactly_once(
             lane.release()
             ready -= 1
     lane.close(discard=stop_early)
-    while complete_a_batch(scheduler, lane):
-        delivered += [item.number for item, _ in [next(results)]]
+    complete_a_batch(scheduler, lane)
+    for item, _ in results:
+        delivered.append(item.number)
         lane.release()
-    delivered += [item.number for item, _ in results]
+        complete_a_batch(scheduler, lane)
     accounted = Counter(delivered) + Counter(number for number, _ in drops.items)
     assert accounted == Counter(range(offered))
     assert delivered == sorted(delivered)
