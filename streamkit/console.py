@@ -40,15 +40,16 @@ def play(pipeline: InferencePipeline, *, quiet: bool = False) -> None:
             pipeline.join()
     finally:
         pipeline.terminate()
-        if not quiet:
-            console.print(*account(pipeline.stats()))
-    _complain(pipeline.stats())
+        stats = pipeline.stats()
+        if not quiet and any(stream["captured"] for stream in stats["streams"]):
+            console.print(*account(stats))
+    _complain(stats)
 
 
 def _complain(stats: Mapping[str, Any]) -> None:
     for sink in stats["sinks"]:
         if sink["error"] is not None:
-            raise SinkError(f"{sink['sink']} failed {sink['failed']} times: {sink['error']}")
+            raise SinkError(f"{sink['sink']}: {sink['error']} (failed: {sink['failed']})")
 
 
 @contextmanager

@@ -80,11 +80,31 @@ class StatusUpdate:
 StatusHandler: TypeAlias = Callable[[StatusUpdate], None]
 
 
+class Throttle:
+    """Lets one log line a second pass, and says how many it stands for."""
+
+    def __init__(self, interval: float = 1.0) -> None:
+        self._interval = interval
+        self._count = 0
+        self._next = 0.0
+
+    def tick(self) -> int:
+        """Count one; the number since the last line if it is time for another, else 0."""
+        self._count += 1
+        now = time.monotonic()
+        if now < self._next:
+            return 0
+        self._next = now + self._interval
+        count, self._count = self._count, 0
+        return count
+
+
 @dataclass(slots=True)
 class Reporter:
     """Tells every handler, in the thread where it happened; a handler that raises hurts nobody."""
 
     handlers: list[StatusHandler] = field(default_factory=list)
+    _failures: Throttle = field(default_factory=Throttle, repr=False)
 
     def __post_init__(self) -> None:
         self.handlers = list(self.handlers)
@@ -104,8 +124,8 @@ class Reporter:
         self._send(UpdateSeverity.INFO, event, context, payload)
 
     def warning(self, event: EventType, context: str, **payload: Any) -> None:
-        """Trouble that is being dealt with."""
-        log.warning("%s %s", event.value, payload)
+        """Trouble that is being dealt with; who deals with it logs it, in words."""
+        log.debug("%s %s", event.value, payload)
         self._send(UpdateSeverity.WARNING, event, context, payload)
 
     def error(
@@ -129,26 +149,8 @@ class Reporter:
             try:
                 handler(update)
             except (Exception, SystemExit):  # a listener must not end what it listens to
-                log.warning("status handler %r failed", handler, exc_info=True)
-
-
-class Throttle:
-    """Lets one log line a second pass, and says how many it stands for."""
-
-    def __init__(self, interval: float = 1.0) -> None:
-        self._interval = interval
-        self._count = 0
-        self._next = 0.0
-
-    def tick(self) -> int:
-        """Count one; the number since the last line if it is time for another, else 0."""
-        self._count += 1
-        now = time.monotonic()
-        if now < self._next:
-            return 0
-        self._next = now + self._interval
-        count, self._count = self._count, 0
-        return count
+                if count := self._failures.tick():
+                    log.warning("status handlers failed %d times", count, exc_info=True)
 
 
 def describe(error: BaseException) -> dict[str, str]:

@@ -114,8 +114,17 @@ class InferencePipeline:
         ``video_reference``: a path, URL, camera index, callable, iterable or ``Source``, or a list
         of those. ``model_id``: ``dataset/version``, an alias, a folder of artifacts or an
         ``.onnx`` file; it is loaded before this returns, and shared with whoever else uses it.
-        ``on_prediction(predictions, frame)`` gets plain dicts, ``on_result(result)`` columns;
-        ``sinks`` and ``stages`` as in a pipeline document. ``max_fps`` is per source.
+
+        ``on_prediction(predictions, frame)`` gets plain dicts; with several sources lists aligned
+        to them, ``None`` where one has nothing (``sink_mode``: adaptive, batch, sequential; a round
+        of live sources waits ``batch_collection_timeout`` seconds for its last member).
+        ``on_result(result)`` gets columns. ``sinks``: sinks, or functions that make one for each
+        run; ``stages``: functions that make one for each stream.
+
+        Live sources deliver the newest frame, files every one. ``max_fps`` is per source; frames
+        older than ``max_staleness`` seconds are dropped; ``video_processing_mode="every_frame"``,
+        the buffer strategies and ``decoding_buffer_size`` choose otherwise, as in the neighbour.
+        ``confidence``, ``iou_threshold`` and so on default to the settings (0.4, 0.3).
         ``require_sources``: ``start`` raises when a source cannot be opened, instead of trying on.
 
         Raises ``ConfigError``, ``ModelNotFoundError``, ``ModelArtefactError``.
@@ -321,7 +330,7 @@ class InferencePipeline:
         try:
             for number, given in enumerate(options.sinks):
                 sink = _made(given)
-                name = f"{type(sink).__name__} {number}"
+                name = f"{type(sink).__name__} {getattr(sink, 'path', number)}"
                 deliveries.append(Delivery.to(sink, name, self._reporter))
         except BaseException:
             for delivery in deliveries:

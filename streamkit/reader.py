@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,6 +16,8 @@ from streamkit.meters import Rate, Tally
 from streamkit.scheduler import Lane
 from streamkit.sources.base import Capture, Source
 from streamkit.state import CONTEXT, StateMachine, StreamState
+
+log = logging.getLogger(__name__)
 
 _CONSUMER = "video_source.video_consumer"
 _LOST = StreamErrorCode.LOST
@@ -112,7 +115,7 @@ class Reader:
             try:
                 for capture in self._reading(source):
                     if lost_at is not None:
-                        self._recovered(lost_at)
+                        self._recovered(source, lost_at)
                         backoff.reset()
                         lost_at = None
                     self.machine.running()
@@ -124,7 +127,9 @@ class Reader:
                     raise
                 self._lost(error, first=lost_at is None)
                 lost_at = lost_at or time.monotonic()
-                self.machine.stopped.wait(backoff.next())
+                delay = backoff.next()
+                log.warning("%s; next try in %.1f s", error, delay)
+                self.machine.stopped.wait(delay)
 
     def _reading(self, source: Source) -> Iterator[Capture]:
         """One go at the source. A pause holds a finite one; a live one is let go, so that what
@@ -156,13 +161,15 @@ class Reader:
         self.machine.restarting()
         self.on_rest()
 
-    def _recovered(self, lost_at: float) -> None:
+    def _recovered(self, source: Source, lost_at: float) -> None:
+        downtime = time.monotonic() - lost_at
+        log.warning("%s: pictures again after %.1f s", source.reference, downtime)
         self.tally.reconnects += self.machine.connected.is_set()
         self.reporter.info(
             EventType.CONNECTION_RECOVERED,
             CONTEXT,
             source_id=self.machine.source_id,
-            downtime=round(time.monotonic() - lost_at, 3),
+            downtime=round(downtime, 3),
         )
         self.machine.running()
         self.on_rest()

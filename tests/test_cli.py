@@ -254,4 +254,4 @@ def test_a_signal_ends_it_cleanly_with_the_account(
     assert process.returncode == code
     assert err == ""
     written = len(lines.read_text().splitlines())
-    assert re.search(rf"JsonLinesSink 0\s+│\s+{written} │", out), out
+    assert re.search(rf"│\s+{written} │", out), out

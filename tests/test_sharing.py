@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,11 @@ def test_terminate_after_an_error_and_a_new_start_after_that(tmp_path: Path) -> 
     pipeline.start()
     pipeline.join()
     assert len(sink.results) == 10
+
+
+def test_nothing_is_written_to_the_home_folder_by_the_runtime(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry is off unless somebody wants it."""
+    script = f"from streamkit import get_model; get_model({str(MODEL)!r}).close()"
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=50)
+    assert list(tmp_path.rglob("*")) == []

@@ -27,7 +27,7 @@ def head(seed: int, objects: int = _STREET) -> Floats:
     places = chance.uniform(40, SIDE - 40, (objects, 2))
     distance = (((centres[:, None] - places) / sizes) ** 2).sum(axis=2)
     nearest, rows = distance.argmin(axis=1), np.arange(len(centres))
-    near = np.exp(-distance[rows, nearest] * chance.uniform(20, 300, objects)[nearest])
+    near = np.exp(-distance[rows, nearest] * chance.uniform(40, 600, objects)[nearest])
     near *= 10 ** chance.uniform(-1.2, 0, len(centres))
     scores = 10 ** chance.uniform(-8, -3.8, (CLASSES, len(centres)))
     scores[(chance.geometric(0.5, objects) - 1)[nearest], rows] += 0.9 * near

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,10 @@ _LATER: Final = {
     "default_manager": "manager",
 }
 """Imported when first asked for: they need OpenCV and ONNX Runtime, a quarter of a second."""
+
+# onnxruntime-gpu 1.31 keeps a device id and a database of events in the home folder, and holds the
+# address they go to; it asks for this variable once, when it is first imported. 0 allows it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -54,8 +54,9 @@ class InferenceOptions:
 
     def __post_init__(self) -> None:
         for name in _FRACTIONS:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float | np.floating) or not 0 <= value <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, not {value!r}")
         for name in ("max_candidates", "max_detections"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, not {getattr(self, name)!r}")

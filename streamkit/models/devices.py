@@ -99,7 +99,7 @@ def _cuda_ready() -> bool:
     if missing:
         log.warning(
             "there is a GPU, but not the libraries to use it (%s): running on the CPU; "
-            "install streamkit[cuda]",
+            "install the extra 'cuda'",
             ", ".join(missing),
         )
     return not missing

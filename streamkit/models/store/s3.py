@@ -78,7 +78,8 @@ class Bucket:
         try:
             from obstore.store import S3Store
         except ImportError:
-            raise ConfigError(f"{self.place} needs the package obstore: streamkit[s3]") from None
+            needed = f"{self.place} needs the package obstore: install the extra 's3'"
+            raise ConfigError(needed) from None
         key, hidden, token = (part and part.get_secret_value() for part in self._credentials)
         given = {
             "access_key_id": key,
