@@ -62,7 +62,7 @@ def decode(
     between the centres of cells; cells which show only padding have no say in the picture.
 
     Every pixel is as if the planes had been sampled for the whole picture: 50 objects of 200 x 300
-    at 1080p take a fiftieth of what that takes.
+    at 1080p take a twentieth of what that takes, or less.
     """
     width, height = geometry.size
     across = _axis(0, width, planes.shape[2], canvas[0], geometry, options)
