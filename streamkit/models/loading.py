@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from streamkit.errors import ConfigError
 from streamkit.models.base import Model
+from streamkit.models.families.stub import StubModel
 from streamkit.models.metadata import read
 from streamkit.models.preprocess import Switches
 from streamkit.models.recognition import recognise
 from streamkit.models.registry import STUB, architecture_of, find, task_of
 from streamkit.models.session import Execution, Session
 from streamkit.models.store.package import Package
-from streamkit.models.stub import StubModel
 
 
 def load(

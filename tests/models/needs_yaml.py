@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from streamkit.models.yolo import YoloDetector
+from streamkit.models.families.yolo import YoloDetector
 
 
 class Model(YoloDetector):

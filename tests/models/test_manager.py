@@ -217,7 +217,7 @@ def test_an_unknown_option_is_told_which_there_are(manager: ModelManager) -> Non
             model.infer(PICTURE, treshold=0.5)
         with pytest.raises(ConfigError, match="confidence must be from 0 to 1, not 40"):
             model.infer(PICTURE, confidence=40)
-        with pytest.raises(ConfigError, match="wrong type"):
+        with pytest.raises(ConfigError, match="from 0 to 1"):
             model.infer(PICTURE, confidence="much")
         with pytest.raises(ConfigError, match="mask_decode_mode 'slow'"):
             model.infer(PICTURE, mask_decode_mode="slow")

@@ -11,8 +11,8 @@ import pytest
 
 from streamkit.frame import Image
 from streamkit.models import get_model
-from streamkit.models.resnet import ResNetClassifier
-from streamkit.models.vit import VitClassifier
+from streamkit.models.families.resnet import ResNetClassifier
+from streamkit.models.families.vit import VitClassifier
 from streamkit.predictions import Classification, Detections
 from tests.coco import CocoSet, Kind
 from tests.needs import needs_real_data

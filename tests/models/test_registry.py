@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamkit.errors import ConfigError, ModelArtefactError
+from streamkit.models.families.yolo import YoloDetector
 from streamkit.models.registry import MODELS, TASKS, architecture_of, find
-from streamkit.models.yolo import YoloDetector
 
 DETECT, SEGMENT, POSE, CLASSIFY = TASKS
 
@@ -76,7 +76,7 @@ def test_every_row_of_the_table_leads_to_a_class(row: tuple[str, str, str]) -> N
         ("object-detection", "yolov8n-seg"),
         ("object-detection", "yolov8nn"),
         ("telepathy", "yolov8n"),
-        ("object-detection", "streamkit.models.yolo:YoloDetector"),
+        ("object-detection", "streamkit.models.families.yolo:YoloDetector"),
     ],
 )
 def test_an_unknown_type_is_told_which_are_known(task: str, model_type: str) -> None:
@@ -87,7 +87,7 @@ def test_an_unknown_type_is_told_which_are_known(task: str, model_type: str) -> 
 
 
 def test_a_class_of_the_callers_own_is_found() -> None:
-    assert find("streamkit.models.yolo:YoloDetector", "anything") is YoloDetector
+    assert find("streamkit.models.families.yolo:YoloDetector", "anything") is YoloDetector
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_class_of_the_callers_own_is_found() -> None:
             r"no model class for 'yolov99'.*there are yolov5, yolov8, .* \(object-detection\)",
         ),
         ("no_such_module:Model", "cannot load 'no_such_module:Model': No module named"),
-        ("streamkit.models.yolo:Nothing", "the module has no 'Nothing'"),
+        ("streamkit.models.families.yolo:Nothing", "the module has no 'Nothing'"),
         ("streamkit.models.registry:MODELS", "is no class"),
     ],
 )

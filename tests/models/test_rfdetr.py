@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamkit.models.families.rfdetr import BACKGROUND
 from streamkit.models.loading import load
-from streamkit.models.rfdetr import BACKGROUND
 from streamkit.models.store.package import read_folder
 from streamkit.predictions import Detections
 from tests.models.graphs import write_folder, write_heads

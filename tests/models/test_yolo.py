@@ -13,10 +13,10 @@ import pytest
 from streamkit.errors import ConfigError, ModelArtefactError
 from streamkit.frame import VideoFrame
 from streamkit.models.base import InferenceOptions, Model
+from streamkit.models.families.yolo import YoloDetector
 from streamkit.models.loading import load
 from streamkit.models.preprocess import LETTERBOX, Switches
 from streamkit.models.store.package import read_folder, read_path
-from streamkit.models.yolo import YoloDetector
 from streamkit.predictions import Detections
 from tests.models.graphs import HEAD, NAMES, STRETCH, head, write_folder, write_graph
 
