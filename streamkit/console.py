@@ -153,7 +153,7 @@ def _model(row: Mapping[str, Any]) -> str:
     steps = [
         f"{step} {1e3 * row[step]:.2f}" for step in ("prepare", "run", "finish") if step in row
     ]
-    where = f" on {row['provider']}" if "provider" in row else ""
+    where = f" on {row['provider']} ({row['path']})" if "provider" in row else ""
     return f"model {row['model']}{where}: {row['frames']} frames, ms per frame: {', '.join(steps)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -45,9 +46,9 @@ class Detector(OnnxModel):
     suppresses: ClassVar[bool] = True
     """Whether several boxes of a head may be one object; else the graph has seen to that."""
 
+    @abstractmethod
     def objects(self, heads: Heads, options: InferenceOptions) -> Objects:
         """Those of one picture that pass the threshold and the class filter, best first."""
-        raise NotImplementedError
 
     def detect(
         self, outputs: Outputs, index: int, geometry: Geometry, options: InferenceOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ class Head(Detector):
         """How many further columns there are."""
         return 0
 
+    @abstractmethod
     def columns(self, heads: Heads, objects: Objects) -> Floats:
         """The further columns of ``objects``: (N, extras) ``float32``."""
-        raise NotImplementedError
 
     def _classes(self, columns: int) -> tuple[str, ...]:
         """The names of as many classes as there are columns without the further ones."""
