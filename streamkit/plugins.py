@@ -39,9 +39,9 @@ def build(table: Mapping[str, str], name: str, options: Mapping[str, Any], *args
     values it cannot use.
     """
     made_by = load(table, name)
-    check(made_by, name, options, *args)
+    fitting = check(made_by, name, options, *args)
     try:
-        return made_by(*args, **options)
+        return made_by(*args, **fitting)
     except StreamkitError:
         raise
     except (TypeError, ValueError) as error:
@@ -50,8 +50,13 @@ def build(table: Mapping[str, str], name: str, options: Mapping[str, Any], *args
         raise ConfigError(f"{name!r} cannot use what it was given ({given}): {error}") from error
 
 
-def check(made_by: Callable[..., Any], name: str, options: Mapping[str, Any], *args: Any) -> None:
-    """Raise ``ConfigError`` unless ``made_by(*args, **options)`` fits its signature."""
+def check(
+    made_by: Callable[..., Any], name: str, options: Mapping[str, Any], *args: Any
+) -> dict[str, Any]:
+    """``options`` as ``made_by(*args, **options)`` takes them: a list where it wants a tuple, say.
+
+    Raises ``ConfigError`` unless they fit its signature and its annotations.
+    """
     signature, accepted = _signature(made_by), options_of(made_by)
     unknown = sorted(set(options) - set(accepted))
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
@@ -61,6 +66,28 @@ def check(made_by: Callable[..., Any], name: str, options: Mapping[str, Any], *a
         signature.bind(*args, **options)
     except TypeError as error:
         raise ConfigError(f"{name!r}: {error}; it takes: {_listed(accepted)}") from error
+    return {
+        option: _typed(name, option, value, signature.parameters.get(option))
+        for option, value in options.items()
+    }
+
+
+def _typed(name: str, option: str, value: Any, parameter: inspect.Parameter | None) -> Any:
+    """``value`` as its annotation says, where that can be understood. The text does not show it: it
+    may be a password."""
+    wanted = inspect.Parameter.empty if parameter is None else parameter.annotation
+    if wanted is inspect.Parameter.empty or isinstance(wanted, str):
+        return value
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = "give a list, like [a, b]" if first["type"] == "sequence_str" else first["msg"]
+        raise ConfigError(f"{name!r}: {option}: {said}") from error
+    except PydanticUserError:  # not a type that can be checked
+        return value
 
 
 def options_of(made_by: Callable[..., Any]) -> tuple[str, ...]:
@@ -71,6 +98,8 @@ def options_of(made_by: Callable[..., Any]) -> tuple[str, ...]:
 
 def _signature(made_by: Callable[..., Any]) -> inspect.Signature:
     try:
+        return inspect.signature(made_by, eval_str=True)
+    except NameError:  # annotated with what is imported for type checkers only
         return inspect.signature(made_by)
     except ValueError:  # some builtins have none: they take whatever comes
         return inspect.signature(lambda *_, **__: None)

@@ -102,6 +102,9 @@ def test_what_is_no_document_is_said(tmp_path: Path) -> None:
     [
         ({"sources": [{"reference": "rtsp://camera/1", "transprt": "udp"}]}, "transport"),
         ({"sources": ["gopher://camera/1"]}, "rtsp://"),
+        ({"sources": [{"reference": "rtsp://camera/1", "read_timeout": "long"}]}, "read_timeout: "),
+        ({"sinks": [{"video": {"path": "a.mp4", "size": "big"}}]}, "size: "),
+        ({"stages": [{"annotate": {"color_by": "mood"}}]}, "color_by"),
         ({"sinks": ["vidoe"]}, "video"),
         ({"sinks": [{"video": {"pth": "a.mp4"}}]}, "path"),
         ({"stages": ["anotate"]}, "annotate"),
