@@ -92,18 +92,21 @@ def test_every_module_says_what_it_is_for_and_is_short(path: Path) -> None:
 
 
 def test_importing_streamkit_is_cheap_and_light() -> None:
-    """The time is taken from the interpreter's own account, relative to its start."""
+    """The best of three, by the interpreter's own clock: others use this machine too."""
     probe = (
         "import sys, time; began = time.perf_counter(); import streamkit; "
         "took = time.perf_counter() - began; "
         f"print(took, sorted({HEAVY | {'numpy', 'pydantic'}!r} & set(sys.modules)))"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=True
-    ).stdout
-    took, loaded = out.split(" ", 1)
-    assert loaded.strip() == "[]"
-    assert float(took) < 0.150
+    times = []
+    for _ in range(3):
+        out = subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, text=True, check=True
+        ).stdout
+        took, loaded = out.split(" ", 1)
+        assert loaded.strip() == "[]"
+        times.append(float(took))
+    assert min(times) < 0.150
 
 
 def test_importing_the_pipeline_loads_no_heavy_library() -> None:

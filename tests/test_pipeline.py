@@ -265,8 +265,8 @@ def test_cameras_of_different_rates_keep_their_rates_and_a_silent_one_holds_nobo
         cameras[2].silent.set()
         before = pipeline.stats()["streams"][0]["delivered"]
         until(lambda: pipeline.stats()["streams"][0]["delivered"] >= before + 60)
-    assert fast == pytest.approx(60, rel=0.1)
-    assert other == pytest.approx(60, rel=0.1)
+    assert fast == pytest.approx(60, rel=0.15)
+    assert other == pytest.approx(60, rel=0.15)
     assert slow == pytest.approx(10, rel=0.2)
     assert sum(first and second for first, second, _ in rounds) > 0.7 * len(rounds)
 
