@@ -224,8 +224,6 @@ class InferencePipeline:
                 in_caller.run()
 
     def _begun(self, run: Run) -> None:
-        if self._options.on_start is not None:
-            self._options.on_start()
         if not self._options.read.retry_first and (error := run.connected()) is not None:
             raise error
 
@@ -320,6 +318,7 @@ class InferencePipeline:
             stages=lambda: [make() for make in options.stages],
             reporter=self._reporter,
             watchdog=self._watchdog,
+            on_start=options.on_start,
             on_end=options.on_end,
         )
 

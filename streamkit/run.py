@@ -39,6 +39,8 @@ class Parts:
     """Makes one stream's stages: their state belongs to the stream."""
     reporter: Reporter
     watchdog: PipelineWatchDog
+    on_start: Callable[[], None] | None = None
+    """Called before the first source is opened, so that it is always before ``on_end``."""
     on_end: Callable[[], None] | None = None
 
 
@@ -84,6 +86,8 @@ class Run:
         if in_caller is not None:
             in_caller.thread_id = self._starter
         parts.reporter.info(EventType.INFERENCE_THREAD_STARTED, CONTEXT)
+        if parts.on_start is not None:
+            parts.on_start()
         for begin in ways:
             begin()
         self._supervisor.start()

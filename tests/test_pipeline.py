@@ -697,3 +697,30 @@ def test_start_and_end_are_called_once_each() -> None:
     pipeline.join()
     pipeline.join()
     assert calls == ["start", "end"]
+
+
+def test_the_end_is_never_called_before_the_start_however_short_the_run() -> None:
+    calls: list[str] = []
+
+    def begin() -> None:
+        threading.Event().wait(0.1)
+        calls.append("start")
+
+    pipeline = pipeline_of(
+        Clip(0), on_pipeline_start=begin, on_pipeline_end=lambda: calls.append("end")
+    )
+    pipeline.start()
+    pipeline.join()
+    assert calls == ["start", "end"]
+
+
+def test_a_start_callback_that_raises_is_an_error_of_start_and_leaves_nothing_behind() -> None:
+    def broken() -> None:
+        raise OSError("no licence")
+
+    sink = Collector()
+    pipeline = pipeline_of(Camera(), sinks=[sink], on_pipeline_start=broken)
+    with pytest.raises(OSError, match="no licence"):
+        pipeline.start()
+    assert sink.closed_times == 1
+    assert not pipeline.running
