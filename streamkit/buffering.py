@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
 from streamkit.errors import ConfigError
 from streamkit.events import DropCause
-from streamkit.scheduler import FINITE, LanePolicy, Overflow
+from streamkit.scheduler import FINITE, LIVE, LanePolicy, Overflow
 
 _UNBOUNDED = 512  # what a buffer of size 0, "unbounded" to the neighbour, may hold here
 
@@ -83,10 +83,10 @@ class Buffering:
             overflow, cause = _ON_FULL[self.filling]
             return LanePolicy(self.capacity, overflow, self._eager(live), self._budget(live), cause)
         if not live:
-            return LanePolicy(FINITE.capacity, FINITE.overflow, self._eager(live))
+            return replace(FINITE, eager=self._eager(live))
         if self.mode is VideoProcessingMode.EVERY_FRAME:
             return LanePolicy(self.capacity, Overflow.OLDEST, cause=DropCause.OLDEST)
-        return LanePolicy(max_age=self._budget(live))
+        return replace(LIVE, max_age=self._budget(live))
 
     def _eager(self, live: bool) -> bool:
         if self.consumption is None:

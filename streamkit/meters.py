@@ -109,9 +109,3 @@ class Tally:
                 "dropped": {cause.name.lower(): count for cause, count in self.dropped.items()},
                 "in_flight": self.captured - self.delivered - self.dropped.total(),
             }
-
-    @property
-    def in_flight(self) -> int:
-        """Frames captured whose fate is open; 0 once the stream has ended."""
-        with self._lock:
-            return self.captured - self.delivered - self.dropped.total()

@@ -41,7 +41,7 @@ def test_a_tally_says_what_is_still_open() -> None:
     assert [tally.capture() for _ in range(5)] == [1, 2, 3, 4, 5]
     tally.drop(DropCause.NEWER)
     tally.deliver(0.1)
-    assert tally.in_flight == 3
+    assert tally.account()["in_flight"] == 3
     assert tally.dropped == {DropCause.NEWER: 1}
 
 

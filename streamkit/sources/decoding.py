@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from streamkit.errors import SourceConnectionError, SourceError, StreamErrorCode
 from streamkit.frame import Clock, Image
-from streamkit.sources.base import Capture, SourceProperties
+from streamkit.sources.base import Capture, Source, SourceProperties
 
 READ_SLICE = 0.7
 """Seconds of silence after which a native read looks up. FFmpeg polls in steps of 0.1 s."""
@@ -229,6 +229,21 @@ def declared(
         is_reconnectable=not is_file,
         timestamp_created=created,
     )
+
+
+def introduced(
+    captures: Iterator[Capture],
+    stream: VideoStream,
+    source: Source,
+    *,
+    is_file: bool = False,
+    created: datetime | None = None,
+) -> Iterator[Capture]:
+    """``captures``; with the first of them the ``properties`` of ``source`` become known."""
+    for number, capture in enumerate(captures):
+        if not number:
+            source.properties = declared(stream, capture, is_file=is_file, created=created)
+        yield capture
 
 
 def translated(error: BaseException, reference: str, *, opening: bool) -> SourceError:

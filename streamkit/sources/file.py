@@ -16,7 +16,7 @@ from streamkit.sources.connection import failure
 from streamkit.sources.decoding import (
     Skip,
     Timeline,
-    declared,
+    introduced,
     opened,
     recording,
     translated,
@@ -81,10 +81,7 @@ class FileSource(Source):
                 container.seek(int(skip.seconds * av.time_base))
             timeline = Timeline(begin.astimezone(UTC), origin)
             pictures = recording(container, stream, self.reference, timeline, skip, self._stopped)
-            for number, capture in enumerate(pictures):
-                if not number:
-                    self.properties = declared(stream, capture, is_file=True, created=begin)
-                yield capture
+            yield from introduced(pictures, stream, self, is_file=True, created=begin)
         except (av.FFmpegError, OSError) as error:
             raise translated(error, self.reference, opening=False) from error
 

@@ -18,7 +18,7 @@ from streamkit.sources.decoding import (
     Skip,
     Timeline,
     broadcast,
-    declared,
+    introduced,
     lost,
     opened,
     recording,
@@ -157,9 +157,6 @@ class HttpSource(Source):
         self, captures: Iterator[Capture], stream: Any, *, is_file: bool
     ) -> Iterator[Capture]:
         try:
-            for number, capture in enumerate(captures):
-                if not number:
-                    self.properties = declared(stream, capture, is_file=is_file)
-                yield capture
+            yield from introduced(captures, stream, self, is_file=is_file)
         except (av.FFmpegError, OSError) as error:
             raise translated(error, self.reference, opening=False) from error

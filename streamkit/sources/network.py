@@ -9,7 +9,7 @@ import av
 
 from streamkit.errors import SourceError
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
-from streamkit.sources.decoding import broadcast, declared, lost, opened, translated, video_of
+from streamkit.sources.decoding import broadcast, introduced, lost, opened, translated, video_of
 from streamkit.sources.reference import parse
 
 
@@ -56,9 +56,6 @@ class NetworkSource(Source):
             stream = video_of(container, self.reference)
             try:
                 captures = broadcast(container.demux(), stream, self._stopped)
-                for number, capture in enumerate(captures):
-                    if not number:
-                        self.properties = declared(stream, capture, is_file=False)
-                    yield capture
+                yield from introduced(captures, stream, self)
             except (av.FFmpegError, OSError) as error:
                 raise translated(error, self.reference, opening=False) from error

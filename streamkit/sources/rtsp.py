@@ -17,7 +17,7 @@ from streamkit.sources.connection import Connection, Patience, Trust, connect, f
 from streamkit.sources.decoding import (
     READ_SLICE,
     broadcast,
-    declared,
+    introduced,
     lost,
     opened,
     sliced,
@@ -84,10 +84,7 @@ class RtspSource(Source):
         stream = video_of(container, self.reference)
         packets = sliced(container, self._read_timeout, self._stopped)
         try:
-            for number, capture in enumerate(broadcast(packets, stream, self._stopped)):
-                if not number:
-                    self.properties = declared(stream, capture, is_file=False)
-                yield capture
+            yield from introduced(broadcast(packets, stream, self._stopped), stream, self)
         except TimeoutError as error:
             text = f"nothing came for {self._read_timeout:g} s"
             raise SourceError(

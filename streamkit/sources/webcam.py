@@ -13,7 +13,7 @@ import numpy as np
 from streamkit.errors import ConfigError, StreamErrorCode
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
 from streamkit.sources.connection import failure
-from streamkit.sources.decoding import broadcast, declared, lost, opened, translated, video_of
+from streamkit.sources.decoding import broadcast, introduced, lost, opened, translated, video_of
 
 # V4L2 knows its formats by four characters, FFmpeg's v4l2 input by these names.
 _FORMATS = {"MJPG": "mjpeg", "YUYV": "yuyv422", "H264": "h264", "NV12": "nv12", "UYVY": "uyvy422"}
@@ -71,10 +71,7 @@ class WebcamSource(Source):
             stream = video_of(container, self.reference)
             try:
                 captures = broadcast(container.demux(), stream, self._stopped)
-                for number, capture in enumerate(captures):
-                    if not number:
-                        self.properties = declared(stream, capture, is_file=False)
-                    yield capture
+                yield from introduced(captures, stream, self)
             except (av.FFmpegError, OSError) as error:
                 raise translated(error, self.reference, opening=False) from error
 
