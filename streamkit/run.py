@@ -101,6 +101,8 @@ class Run:
         self._parts.engine.stop(time.monotonic() + _GRACE)
         for delivery in self._parts.deliveries:
             delivery.abandon()
+        for delivery in self._parts.deliveries:
+            delivery.join(time.monotonic() + _GRACE)
         self.done.set()
 
     def _way(self, stream: Stream) -> Callable[[], None]:
