@@ -70,29 +70,29 @@ class Buffering:
     consumption: BufferConsumptionStrategy | None = None
     mode: VideoProcessingMode = VideoProcessingMode.AUTO
     size: int = 64
-    max_staleness: float | None = None
 
     @property
     def capacity(self) -> int:
         """The most frames that may wait."""
         return self.size or _UNBOUNDED
 
-    def policy(self, *, live: bool) -> LanePolicy:
-        """What this means for a source of that kind."""
+    def policy(self, *, live: bool, max_staleness: float | None = None) -> LanePolicy:
+        """What this means for a source of that kind, whose frames may grow that old (seconds)."""
+        budget = self._budget(live, max_staleness)
         if self.filling in _ON_FULL:
             overflow, cause = _ON_FULL[self.filling]
-            return LanePolicy(self.capacity, overflow, self._eager(live), self._budget(live), cause)
+            return LanePolicy(self.capacity, overflow, self._eager(live), budget, cause)
         if not live:
             return replace(FINITE, eager=self._eager(live))
         if self.mode is VideoProcessingMode.EVERY_FRAME:
             return LanePolicy(self.capacity, Overflow.OLDEST, cause=DropCause.OLDEST)
-        return replace(LIVE, max_age=self._budget(live))
+        return replace(LIVE, max_age=budget)
 
     def _eager(self, live: bool) -> bool:
         if self.consumption is None:
             return live
         return self.consumption is BufferConsumptionStrategy.EAGER
 
-    def _budget(self, live: bool) -> float | None:
+    def _budget(self, live: bool, max_staleness: float | None) -> float | None:
         wanted = self.mode is not VideoProcessingMode.EVERY_FRAME
-        return self.max_staleness if live and wanted else None
+        return max_staleness if live and wanted else None

@@ -40,13 +40,12 @@ class Pacer:
         self._interval = 1.0 / fps
         self._due: float | None = None
 
-    def wait(self, stopped: threading.Event) -> bool:
-        """Block until it is time for the next turn, or ``stopped``; always true."""
+    def wait(self, stopped: threading.Event) -> None:
+        """Block until it is time for the next turn, or ``stopped``."""
         now = time.monotonic()
         due = now if self._due is None else max(self._due, now - self._interval)
         stopped.wait(max(0.0, due - now))
         self._due = due + self._interval
-        return True
 
 
 @dataclass(slots=True)

@@ -39,10 +39,17 @@ class EventType(StrEnum):
     SOURCE_ERROR = "SOURCE_ERROR"
     CONNECTION_ATTEMPT_FAILED = "SOURCE_CONNECTION_ATTEMPT_FAILED"
     CONNECTION_LOST = "SOURCE_CONNECTION_LOST"
-    CONNECTION_RECOVERED = "SOURCE_CONNECTION_RECOVERED"  # ours
+    SOURCE_LOST = "SOURCE_LOST"  # from here on: ours
+    SOURCE_RECOVERED = "SOURCE_RECOVERED"
+    SOURCE_DEGRADED = "SOURCE_DEGRADED"
+    SOURCE_CHANGED = "SOURCE_CHANGED"
+    SOURCE_ADDED = "SOURCE_ADDED"
+    SOURCE_REMOVED = "SOURCE_REMOVED"
+    QUALITY_CHANGED = "STREAM_QUALITY_CHANGED"
+    ADMISSION_REFUSED = "STREAM_ADMISSION_REFUSED"
     CONSUMPTION_STARTED = "VIDEO_CONSUMPTION_STARTED"
     CONSUMPTION_FINISHED = "VIDEO_CONSUMPTION_FINISHED"
-    MODEL_LOADED = "MODEL_LOADED"  # ours
+    MODEL_LOADED = "MODEL_LOADED"
 
 
 class DropCause(StrEnum):
@@ -62,6 +69,12 @@ class DropCause(StrEnum):
     """Thinned on purpose by ``max_fps``."""
     STOPPED = "STOPPED"
     """Still on its way when the pipeline was stopped."""
+    CONCEALED = "CONCEALED"
+    """Made from damaged or missing data; parts of it were never seen by the camera."""
+    FROZEN = "FROZEN"
+    """The camera sends one and the same picture again and again."""
+    STILL = "NO_MOTION"
+    """Nothing moved, and a motion gate was asked for."""
     FAILED = "FAILED"
     """On its way through a model or stage that raised."""
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """H x W x 3, ``uint8``, BGR."""
+Plane: TypeAlias = npt.NDArray[np.uint8]
+"""H x W, ``uint8``."""
 
 
 class Clock(StrEnum):
@@ -39,25 +41,35 @@ class Picture(Protocol):
         ...
 
 
+@runtime_checkable
+class Planar(Picture, Protocol):
+    """A decoded picture whose brightness is there without any conversion."""
+
+    @property
+    def luma(self) -> Plane: ...
+
+
 class VideoFrame:
     """One frame, immutable. ``image`` is materialised once, on first use, from any thread.
 
     ``frame_id`` counts what the source produced, from 1, through reconnections: a gap is a drop.
     ``timestamp`` is the capture time (aware UTC) and ``clock`` says how it is known;
     ``frame_timestamp`` is the same instant as naive local time, which existing scripts subtract
-    from ``datetime.now()``. ``captured_at`` is ``time.monotonic()`` when the picture arrived here.
+    from ``datetime.now()``; ``uncertainty`` is by how many seconds it may be wrong (``None``:
+    nobody can say). ``captured_at`` is ``time.monotonic()`` when the picture arrived here.
     ``fps`` is what the source declares, ``measured_fps`` what it does.
     """
 
     __slots__ = (
         "_lock", "_picture", "captured_at", "clock", "comes_from_video_file", "fps", "frame_id",
-        "measured_fps", "source_id", "timestamp",
+        "measured_fps", "source_id", "timestamp", "uncertainty",
     )  # fmt: skip
 
     source_id: int | None
     frame_id: int
     timestamp: datetime
     clock: Clock
+    uncertainty: float | None
     captured_at: float
     fps: float | None
     measured_fps: float | None
@@ -76,6 +88,7 @@ class VideoFrame:
         comes_from_video_file: bool | None = None,
         *,
         clock: Clock = Clock.ARRIVAL,
+        uncertainty: float | None = None,
         captured_at: float | None = None,
     ) -> None:
         put = object.__setattr__
@@ -90,6 +103,7 @@ class VideoFrame:
         put(self, "source_id", source_id)
         put(self, "comes_from_video_file", comes_from_video_file)
         put(self, "clock", clock)
+        put(self, "uncertainty", uncertainty)
         put(self, "captured_at", time.monotonic() if captured_at is None else captured_at)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -107,6 +121,13 @@ class VideoFrame:
                 picture = read_only(picture.bgr())
                 object.__setattr__(self, "_picture", picture)
             return picture
+
+    @property
+    def luma(self) -> Plane:
+        """H x W ``uint8``, how bright it is: the decoder's own plane where there is one (no copy,
+        perhaps turned), else the green of ``image``."""
+        picture = self._picture
+        return picture.luma if isinstance(picture, Planar) else self.image[..., 1]
 
     @property
     def picture(self) -> Picture | Image:

@@ -19,12 +19,12 @@ from streamkit.buffering import (
 from streamkit.errors import ConfigError
 from streamkit.models.base import InferenceOptions
 from streamkit.predictions import Result
-from streamkit.reader import ReadOptions
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
 from streamkit.sources import check_source, open_source, options_from_properties
 from streamkit.sources.base import Source
 from streamkit.stream import Stage
+from streamkit.stream_options import StreamOptions, split
 from streamkit.watchdog import PipelineWatchDog
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class PipelineOptions:
     on_start: Callable[[], None] | None = None
     on_end: Callable[[], None] | None = None
     watchdog: PipelineWatchDog | None = None
-    read: ReadOptions = field(default_factory=ReadOptions)
+    stream: StreamOptions = field(default_factory=StreamOptions)
+    """What holds for every stream unless its source says otherwise."""
     buffering: Buffering = field(default_factory=Buffering)
     sink_mode: SinkMode = SinkMode.ADAPTIVE
     round_wait: float = _ROUND_WAIT
@@ -71,8 +72,18 @@ def note_active_learning(enabled: bool | None) -> None:
         log.warning("active_learning_enabled: streamkit does not collect pictures; ignored")
 
 
-def openers(reference: Any, properties: Properties | None) -> list[Callable[[], Source]]:
-    """One function per source that opens it. Raises ``ConfigError`` for none at all."""
+@dataclass(frozen=True)
+class StreamPlan:
+    """One stream before it exists."""
+
+    open: Callable[[], Source]
+    options: StreamOptions
+
+
+def plans(
+    reference: Any, properties: Properties | None, defaults: StreamOptions
+) -> list[StreamPlan]:
+    """One plan per source. Raises ``ConfigError`` for none at all, and for wrong options."""
     references = list(reference) if isinstance(reference, list) else [reference]
     if not references:
         raise ConfigError("video_reference=[]: name at least one source")
@@ -84,25 +95,30 @@ def openers(reference: Any, properties: Properties | None) -> list[Callable[[], 
         raise ConfigError(
             f"video_source_properties has {len(each)} entries for {len(references)} sources"
         )
-    return [_opener(one, options) for one, options in zip(references, each, strict=True)]
+    return [plan(one, own, defaults) for one, own in zip(references, each, strict=True)]
 
 
 @dataclass(frozen=True)
 class SourceReference:
-    """A reference together with options of the adapter it leads to."""
+    """A reference together with options of the adapter it leads to, and of its stream."""
 
     reference: Any
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _opener(reference: Any, properties: Mapping[str, Any] | None) -> Callable[[], Source]:
+def plan(
+    reference: Any, properties: Mapping[str, Any] | None, defaults: StreamOptions
+) -> StreamPlan:
+    """How to open ``reference``, and what is wanted of its stream."""
+    own: dict[str, Any] = {}
     options: dict[str, Any] = {}
     if isinstance(reference, SourceReference):
-        reference, options = reference.reference, dict(reference.options)
+        own, options = split(reference.options)
+        reference = reference.reference
     if properties:
         options |= options_from_properties(properties, reference)
     check_source(reference, **options)
-    return lambda: open_source(reference, **options)
+    return StreamPlan(lambda: open_source(reference, **options), defaults.but(own))
 
 
 def inference_options(settings: Settings, **given: Any) -> InferenceOptions:
@@ -127,7 +143,7 @@ def options_from(given: Mapping[str, Any], settings: Settings) -> PipelineOption
         on_start=given.get("on_pipeline_start"),
         on_end=given.get("on_pipeline_end"),
         watchdog=given["watchdog"],
-        read=_read_options(given, settings),
+        stream=_stream_options(given, settings),
         buffering=_buffering(given, settings),
         sink_mode=_sink_mode(given["sink_mode"]),
         round_wait=_ROUND_WAIT if timeout is None else timeout,
@@ -157,12 +173,10 @@ def _makers(given: Mapping[str, Any], name: str) -> Sequence[Any]:
     return makers
 
 
-def _read_options(given: Mapping[str, Any], settings: Settings) -> ReadOptions:
-    fps = _amount(given, "max_fps")
-    if fps == 0:
-        raise ConfigError(f"max_fps={fps!r}: give a number of frames per second above 0")
-    return ReadOptions(
-        max_fps=fps,
+def _stream_options(given: Mapping[str, Any], settings: Settings) -> StreamOptions:
+    return StreamOptions(
+        max_fps=_amount(given, "max_fps"),
+        max_staleness=_amount(given, "max_staleness"),
         thin_files=settings.drop_file_frames,
         retry_first=not given["require_sources"],
         restart_delay=settings.restart_delay,
@@ -180,7 +194,6 @@ def _buffering(given: Mapping[str, Any], settings: Settings) -> Buffering:
         choice(BufferConsumptionStrategy, consumption, "source_buffer_consumption_strategy"),
         mode or VideoProcessingMode.AUTO,
         settings.buffer_size if size is None else int(size),
-        _amount(given, "max_staleness"),
     )
 
 

@@ -21,16 +21,16 @@ from streamkit.options import (
     PipelineOptions,
     Properties,
     SinkMode,
+    StreamPlan,
     inference_options,
     note_active_learning,
-    openers,
     options_from,
+    plans,
 )
 from streamkit.predictions import Result
 from streamkit.run import Parts, Run
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
-from streamkit.sources.base import Source
 from streamkit.state import StreamState
 from streamkit.stream import Stage, Stream
 from streamkit.watchdog import NullPipelineWatchdog, PipelineWatchDog
@@ -53,7 +53,7 @@ class InferencePipeline:
     def __init__(
         self,
         engine: Engine,
-        sources: Sequence[Callable[[], Source]],
+        plans: Sequence[StreamPlan],
         options: PipelineOptions,
         reporter: Reporter,
     ) -> None:
@@ -62,8 +62,8 @@ class InferencePipeline:
         if options.watchdog is not None:
             reporter.add([options.watchdog.on_status_update])
         self._streams = [
-            Stream(number, opener, reporter, options.read, options.buffering)
-            for number, opener in enumerate(sources)
+            Stream(number, plan.open, reporter, plan.options, options.buffering)
+            for number, plan in enumerate(plans)
         ]
         self._watchdog.register_video_sources(self._streams)
         self._lock = threading.RLock()
@@ -148,9 +148,9 @@ class InferencePipeline:
         options = options_from(locals(), settings)
         key = api_key or settings.api_key
         engine = ModelEngine(model_id, key, inference, reporter, manager or default_manager())
-        sources = openers(video_reference, video_source_properties)
+        streams = plans(video_reference, video_source_properties, options.stream)
         engine.load()
-        return cls(engine, sources, options, reporter)
+        return cls(engine, streams, options, reporter)
 
     @classmethod
     def init_with_custom_logic(  # noqa: PLR0913 - the neighbour's signature; ours after the star
@@ -186,9 +186,9 @@ class InferencePipeline:
         prediction (anything) for each. It runs on one thread. The rest as in ``init``.
         """
         options = options_from(locals(), Settings.load())
-        sources = openers(video_reference, video_source_properties)
-        engine = FunctionEngine(on_video_frame, len(sources), options.round_wait)
-        return cls(engine, sources, options, Reporter(list(status_update_handlers or [])))
+        streams = plans(video_reference, video_source_properties, options.stream)
+        engine = FunctionEngine(on_video_frame, len(streams), options.round_wait)
+        return cls(engine, streams, options, Reporter(list(status_update_handlers or [])))
 
     # -- the life of a run -------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class InferencePipeline:
                 in_caller.run()
 
     def _begun(self, run: Run) -> None:
-        if not self._options.read.retry_first and (error := run.connected()) is not None:
+        if not self._options.stream.retry_first and (error := run.connected()) is not None:
             raise error
 
     def join(self, timeout: float | None = None) -> None:

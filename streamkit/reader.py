@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from streamkit.clock import Backoff, Pacer, Thinner
 from streamkit.errors import SourceError, StreamErrorCode
@@ -16,6 +17,7 @@ from streamkit.meters import Rate, Tally
 from streamkit.scheduler import Lane
 from streamkit.sources.base import Capture, Source
 from streamkit.state import CONTEXT, StateMachine, StreamState
+from streamkit.stream_options import StreamOptions
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +25,8 @@ _CONSUMER = "video_source.video_consumer"
 _LOST = StreamErrorCode.LOST
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How one stream is read."""
-
-    max_fps: float | None = None
-    """A live stream is thinned to this rate; a finite one is slowed down to it."""
-    thin_files: bool = False
-    """Thin finite streams too, by their own times."""
-    retry_first: bool = True
-    """Keep trying when the very first connection fails."""
-    restart_delay: float = 1.0
-    restart_delay_max: float = 30.0
+Check: TypeAlias = Callable[[VideoFrame], DropCause | None]
+"""Why a frame goes no further, or ``None``."""
 
 
 @dataclass(eq=False)
@@ -43,25 +35,24 @@ class Reader:
 
     machine: StateMachine
     reporter: Reporter
-    options: ReadOptions
+    options: StreamOptions
     tally: Tally
     on_rest: Callable[[], None]
     """Told when the machine begins or ceases to rest."""
 
     def feed(self, source: Source, lane: Lane[VideoFrame]) -> None:
         """Everything ``source`` gives, into ``lane``. ``ClosedError`` when the lane is closed."""
-        admit = self._admission(source)
+        checks = self._checks(source)
         rate = Rate()
         for capture in self._captures(source):
             arrived = time.monotonic()
             frame = self._frame(source, capture, arrived, rate.tick(arrived))
             self.reporter.debug(EventType.FRAME_CAPTURED, CONTEXT, **identity(frame))
-            if self.machine.state is StreamState.MUTED:
-                self.drop(frame, DropCause.MUTED)
-            elif not admit(frame):
-                self.drop(frame, DropCause.RATE)
-            else:
+            cause = next((cause for check in checks if (cause := check(frame))), None)
+            if cause is None:
                 self._offer(lane, frame)
+            else:
+                self.drop(frame, cause)
 
     def _offer(self, lane: Lane[VideoFrame], frame: VideoFrame) -> None:
         try:
@@ -89,19 +80,27 @@ class Reader:
                 source_id=self.machine.source_id,
                 comes_from_video_file=not source.live,
                 clock=capture.clock,
+                uncertainty=capture.uncertainty,
                 captured_at=arrived,
             )
         except Exception:  # a source that gives no proper captures
             self.tally.drop(DropCause.FAILED)
             raise
 
-    def _admission(self, source: Source) -> Callable[[VideoFrame], bool]:
+    def _checks(self, source: Source) -> list[Check]:
+        """What a frame has to pass on its way into the lane, in this order."""
+        return [self._unmuted, self._rate(source)]
+
+    def _unmuted(self, _frame: VideoFrame) -> DropCause | None:
+        return DropCause.MUTED if self.machine.state is StreamState.MUTED else None
+
+    def _rate(self, source: Source) -> Check:
         fps = self.options.max_fps
         if fps is None:
-            return lambda _frame: True
+            return lambda _frame: None
         if source.live or self.options.thin_files:
             thinner = Thinner(fps)
-            return lambda frame: thinner.passes(_seconds(frame))
+            return lambda frame: None if thinner.passes(_seconds(frame)) else DropCause.RATE
         pacer = Pacer(fps)
         return lambda _frame: pacer.wait(self.machine.stopped)
 
@@ -166,7 +165,7 @@ class Reader:
         log.warning("%s: pictures again after %.1f s", source.reference, downtime)
         self.tally.reconnects += self.machine.connected.is_set()
         self.reporter.info(
-            EventType.CONNECTION_RECOVERED,
+            EventType.SOURCE_RECOVERED,
             CONTEXT,
             source_id=self.machine.source_id,
             downtime=round(downtime, 3),

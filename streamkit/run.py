@@ -117,7 +117,7 @@ class Run:
         stages = [self._note, *parts.stages()]
 
         def adopt(source: Source) -> None:
-            lane.follow(stream.buffering.policy(live=source.live))
+            lane.follow(stream.policy(live=source.live))
             for delivery, outlet in zip(parts.deliveries, outlets, strict=True):
                 delivery.adopt(outlet, live=source.live)
 

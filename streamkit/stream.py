@@ -14,10 +14,11 @@ from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import VideoFrame
 from streamkit.meters import Tally
 from streamkit.predictions import Result
-from streamkit.reader import Reader, ReadOptions, account_for, identity
-from streamkit.scheduler import Lane
+from streamkit.reader import Reader, account_for, identity
+from streamkit.scheduler import Lane, LanePolicy
 from streamkit.sources.base import Source
 from streamkit.state import CONTEXT, StateMachine, StreamState
+from streamkit.stream_options import StreamOptions
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Stream:
         source_id: int,
         open_source: Callable[[], Source],
         reporter: Reporter,
-        options: ReadOptions,
+        options: StreamOptions,
         buffering: Buffering,
     ) -> None:
         self.source_id = source_id
@@ -63,16 +64,22 @@ class Stream:
         self.machine = StateMachine(source_id, reporter)
         self._open = open_source
         self._reporter = reporter
-        self._options = options
+        self.options = options
         self._outlets: Sequence[Outlet] = ()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
-        """The source's printable reference, once it is known."""
+        """What it was called, or the source's printable reference, once it is known."""
         source = self.source
+        if self.options.name is not None:
+            return self.options.name
         return str(self.source_id) if source is None else source.reference
+
+    def policy(self, *, live: bool) -> LanePolicy:
+        """How its frames wait for the model."""
+        return self.buffering.policy(live=live, max_staleness=self.options.max_staleness)
 
     @property
     def state(self) -> StreamState:
@@ -97,7 +104,7 @@ class Stream:
         self.error = self.source = None
         self._lane, self._outlets = lane, outlets
         self.machine = machine = StateMachine(self.source_id, self._reporter, self.state)
-        reader = Reader(machine, self._reporter, self._options, self.tally, self._rest)
+        reader = Reader(machine, self._reporter, self.options, self.tally, self._rest)
         machine.begin()
         self._threads = [
             self._thread("reader", self._read, reader, lane, adopt),

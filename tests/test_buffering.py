@@ -40,11 +40,11 @@ def test_every_strategy_has_its_policy() -> None:
 
 
 def test_modes_and_budgets() -> None:
-    every = Buffering(mode=VideoProcessingMode.EVERY_FRAME, max_staleness=0.5)
+    every = Buffering(mode=VideoProcessingMode.EVERY_FRAME)
     assert every.policy(live=True).capacity == 64
-    assert every.policy(live=True).max_age is None
-    assert Buffering(max_staleness=0.5).policy(live=True).max_age == 0.5
-    assert Buffering(max_staleness=0.5).policy(live=False).max_age is None
+    assert every.policy(live=True, max_staleness=0.5).max_age is None
+    assert Buffering().policy(live=True, max_staleness=0.5).max_age == 0.5
+    assert Buffering().policy(live=False, max_staleness=0.5).max_age is None
 
 
 @pytest.mark.parametrize("size", [1, 2, 64])

@@ -157,12 +157,12 @@ def test_a_camera_that_hangs_up_or_falls_silent_comes_back(declares_30: Path) ->
         with pipeline:
             sink.await_results(10)
             cam.drop()
-            updates.wait_for("SOURCE_CONNECTION_RECOVERED")
+            updates.wait_for("SOURCE_RECOVERED")
             cam.stall()
             lost = updates.wait_for("SOURCE_CONNECTION_LOST", 2)
             assert lost.payload["code"] == "STREAM_TIMEOUT"
             cam.resume()
-            updates.wait_for("SOURCE_CONNECTION_RECOVERED", 2)
+            updates.wait_for("SOURCE_RECOVERED", 2)
     assert sink.ids() == sorted(set(sink.ids()))
     assert pipeline.stats()["streams"][0]["reconnects"] == 2
     assert_accounted(pipeline)

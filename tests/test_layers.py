@@ -17,8 +17,8 @@ LEVELS = [
     {"errors", "frame", "masks", "predictions", "events", "meters"},
     {"mailbox", "clock", "scheduler", "settings", "buffering", "plugins", "imaging"},
     {"sources", "models", "stages", "sinks"},
-    {"state", "reader", "stream", "delivery", "engine", "run", "watchdog", "options", "pipeline",
-     "spec"},
+    {"stream_options", "state", "reader", "stream", "delivery", "engine", "run", "watchdog",
+     "options", "pipeline", "spec"},
     {"console", "cli", "models_cli", "bench", "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -187,7 +187,7 @@ def test_a_lost_camera_comes_back_by_itself_with_ids_going_on(
         assert lost.payload["code"] == "STREAM_LOST"
         updates.wait_for("SOURCE_CONNECTION_ATTEMPT_FAILED")
         camera.plug()
-        back = updates.wait_for("SOURCE_CONNECTION_RECOVERED")
+        back = updates.wait_for("SOURCE_RECOVERED")
         assert back.payload["downtime"] > 0
         sink.await_results(len(sink.results) + 3)
     assert sink.ids() == sorted(set(sink.ids()))
@@ -418,7 +418,7 @@ def test_a_mute_outlives_a_loss_and_a_pause_holds_for_a_camera_that_is_away(
         camera.unplug()
         updates.wait_for("SOURCE_CONNECTION_LOST")
         camera.plug()
-        updates.wait_for("SOURCE_CONNECTION_RECOVERED")
+        updates.wait_for("SOURCE_RECOVERED")
         assert pipeline.stats()["streams"][0]["state"] == "MUTED"
         pipeline.resume_stream()
         camera.unplug()

@@ -78,7 +78,7 @@ def test_a_handler_that_raises_hurts_nobody(caplog: pytest.LogCaptureFixture) ->
         raise RuntimeError("listener")
 
     with caplog.at_level(logging.WARNING):
-        Reporter([broken, heard.append]).info(EventType.CONNECTION_RECOVERED, "here")
+        Reporter([broken, heard.append]).info(EventType.SOURCE_RECOVERED, "here")
     assert len(heard) == 1
     assert "listener" in caplog.text
 

@@ -34,6 +34,10 @@ class Capture:
     timestamp: datetime
     """When it was captured, aware UTC."""
     clock: Clock = Clock.ARRIVAL
+    uncertainty: float | None = None
+    """Seconds by which ``timestamp`` may be wrong; ``None`` where nobody can say."""
+    concealed: bool = False
+    """Made from damaged or missing data: parts of it were never seen by the camera."""
 
 
 Captures: TypeAlias = Generator[Capture, None, None]
@@ -64,4 +68,13 @@ class Source(Protocol):
 
     def interrupt(self) -> None:
         """Stop for good, from any thread: a blocked ``read`` ends as soon as it can."""
+        ...
+
+
+@runtime_checkable
+class Thrifty(Protocol):
+    """A source that can be told how much of it will be used, and then decodes no more than that."""
+
+    def want(self, fps: float | None) -> None:
+        """At most ``fps`` pictures per second will be used (``None``: all). From any thread."""
         ...

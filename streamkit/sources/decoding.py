@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame as DecodedFrame
 from av.video.stream import VideoStream
 
 from streamkit.errors import SourceConnectionError, SourceError, StreamErrorCode
-from streamkit.frame import Clock, Image
+from streamkit.frame import Clock, Image, Plane
 from streamkit.sources.base import Capture, Source, SourceProperties
 
 READ_SLICE = 0.7
@@ -57,6 +57,15 @@ class DecodedPicture:
         """Quarter turns, counter-clockwise, from the planes to the upright picture."""
         across, down = frame.width, frame.height
         self.width, self.height = (down, across) if self.turns % 2 else (across, down)
+
+    @property
+    def luma(self) -> Plane:
+        """H x W ``uint8``: the first plane as it is, not turned; the green of what has no luma."""
+        if self.frame.format.is_rgb or self.frame.format.components[0].bits != 8:
+            return self.bgr()[..., 1]
+        plane: Any = self.frame.planes[0]  # a buffer, which its type does not say
+        rows: Plane = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        return rows[:, : plane.width]
 
     def bgr(self) -> Image:
         """H x W x 3 ``uint8`` BGR. 0.9 ms for 1280 x 720 on one core."""
