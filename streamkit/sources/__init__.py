@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -63,6 +63,11 @@ def check_source(reference: Any, **options: Any) -> None:
     plugins.check(plugins.load(SOURCES, name), name, {**written, **options}, *argument)
 
 
+def adapter_of(reference: Any) -> Callable[..., Any]:
+    """The class (or function) that ``reference`` leads to. ``ConfigError`` where there is none."""
+    return plugins.load(SOURCES, _recognised(reference)[0])
+
+
 def options_from_properties(properties: Mapping[str, Any], reference: Any = None) -> dict[str, Any]:
     """Options out of an existing script's ``video_source_properties`` (``{"pos_msec": 500}``).
 
@@ -73,8 +78,7 @@ def options_from_properties(properties: Mapping[str, Any], reference: Any = None
         return options_from(properties)
     if isinstance(reference, Source):
         return options_from(properties, ())
-    made_by = plugins.load(SOURCES, _recognised(reference)[0])
-    return options_from(properties, plugins.options_of(made_by))
+    return options_from(properties, plugins.options_of(adapter_of(reference)))
 
 
 def _recognised(reference: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:

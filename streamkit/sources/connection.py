@@ -81,6 +81,11 @@ class Connection(io.RawIOBase):
         """What follows may take ``seconds`` from now."""
         self.patience = Patience(self.patience.stopped, seconds, self.patience.reference, doing)
 
+    @property
+    def local(self) -> tuple[int, str]:
+        """Address family and address of this end."""
+        return self._sock.family, self._sock.getsockname()[0]
+
     def readable(self) -> bool:
         """Yes."""
         return True

@@ -1,0 +1,64 @@
+"""What the examination recommends: the source's entry for a pipeline document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from streamkit.doctor.camera import CameraExamination
+from streamkit.doctor.findings import Finding, Verdict
+from streamkit.doctor.pictures import PictureExamination
+from streamkit.sources.reference import Address
+
+_LOSS = 0.0005
+_SLOW = 5.0
+
+
+def stanza(
+    address: Address,
+    camera: CameraExamination,
+    pictures: PictureExamination,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The entry below ``sources:``; credentials by reference, never themselves."""
+    entry: dict[str, Any] = {"reference": shown(address)}
+    if address.username is not None:
+        entry |= {"username": "env:CAM_USER", "password": "env:CAM_PASSWORD"}
+    entry |= {k: v for k, v in options.items() if k in ("ca_file", "tls_verify")}
+    entry["transport"] = best_transport(camera)
+    if pictures.whole is not None and pictures.whole.first_after > _SLOW:
+        entry["open_timeout"] = round(3 * pictures.whole.first_after)
+    return entry
+
+
+def shown(address: Address) -> str:
+    """The address without user and password; a secret in its path or query is not shown either."""
+    return replace(address, username=None, password=None).printable
+
+
+def hidden(address: Address) -> bool:
+    """Whether parts of the address that it needs are missing in ``shown``."""
+    return shown(address) != replace(address, username=None, password=None).url
+
+
+def best_transport(camera: CameraExamination) -> str:
+    """TCP, unless only UDP works or TCP is where packets are lost."""
+    receptions = camera.seen.receptions
+    if "tcp" in receptions and receptions["tcp"].loss <= _LOSS:
+        return "tcp"
+    return min(receptions, key=lambda name: receptions[name].loss, default="tcp")
+
+
+def written(entry: Mapping[str, Any]) -> str:
+    """As YAML, to be pasted into a document."""
+    return str(yaml.safe_dump({"sources": [dict(entry)]}, sort_keys=False))
+
+
+def verdict(findings: Sequence[Finding]) -> Verdict:
+    """The worst of all."""
+    order = [Verdict.FAILED, Verdict.WARNING, Verdict.GOOD]
+    met = {finding.verdict for finding in findings}
+    return next((verdict for verdict in order if verdict in met), Verdict.GOOD)
