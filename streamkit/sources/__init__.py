@@ -21,6 +21,7 @@ SOURCES = {
     "http": "streamkit.sources.http:HttpSource",
     "webcam": "streamkit.sources.webcam:WebcamSource",
     "synthetic": "streamkit.sources.synthetic:SyntheticSource",
+    "replay": "streamkit.sources.replay:ReplaySource",
     "generator": "streamkit.sources.generator:GeneratorSource",
 }
 
@@ -40,7 +41,8 @@ def open_source(reference: Any, **options: Any) -> Source:
     A number or ``/dev/video*``: webcam. ``rtsp(s)://`` and other live addresses: camera.
     ``http(s)://``: a recording or a live stream, as the server's answer says (``live`` decides
     instead). A path or ``file://``: a video, an image or a folder of images.
-    ``synthetic:fps=30``. A generator, iterable, callable or producer object. ``"module:Class"``.
+    ``replay:clip.mp4``: a video, as if it were a camera. ``synthetic:fps=30``. A generator,
+    iterable, callable or producer object. ``"module:Class"``.
     A ``Source`` stays as it is. ``options`` are the keywords of the class behind it.
     Raises ``ConfigError`` for what none of them takes.
     """
@@ -99,12 +101,8 @@ def _written(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         raise ConfigError("an empty video reference: give a path, an address or a camera's number")
     if text.isdecimal() or text.startswith("/dev/video"):
         return "webcam", (text,), {}
-    if text.startswith("synthetic:"):
-        from streamkit.sources.synthetic import options_in
-
-        return "synthetic", (text,), {**options_in(text)}
-    if text.startswith("TestPatternStreamProducer"):  # the neighbour's name for it
-        return "synthetic", (), {"width": 1920, "height": 1080, "fps": 10.0}
+    if invented := _invented(text):
+        return invented
     if text.lower().startswith("file://"):
         return _on_disk(Path(unquote(urlsplit(text).path)))
     if scheme := _SCHEME.match(text):
@@ -112,6 +110,19 @@ def _written(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     if _CLASS.fullmatch(text) and not Path(text).exists():
         return text, (), {}
     return _on_disk(Path(text))
+
+
+def _invented(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
+    """What only behaves like a camera."""
+    if text.startswith("synthetic:"):
+        from streamkit.sources.synthetic import options_in
+
+        return "synthetic", (text,), {**options_in(text)}
+    if text.startswith("replay:"):
+        return "replay", (text,), {}
+    if text.startswith("TestPatternStreamProducer"):  # the neighbour's name for it
+        return "synthetic", (), {"width": 1920, "height": 1080, "fps": 10.0}
+    return None
 
 
 def _of_scheme(scheme: str) -> str:
