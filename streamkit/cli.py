@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(models_cli.app, name="models")
 app.add_typer(bench_cli.app, name="bench")
 app.command("doctor")(doctor_cli.doctor)
+app.command("plan")(doctor_cli.plan)
 
 EXIT_CODES: dict[type[StreamkitError], int] = {
     ConfigError: 2,

@@ -52,6 +52,11 @@ _STATUS: dict[int, tuple[StreamErrorCode, str, str]] = {
         "it has no bandwidth left for another viewer",
         "Close other viewers or take the sub-stream.",
     ),
+    503: (
+        StreamErrorCode.REFUSED,
+        "it says that it is busy",
+        "Too many viewers, or it is starting up: close other viewers, try again in a minute.",
+    ),
     454: (StreamErrorCode.LOST, "it has forgotten the session", "Try again."),
     461: (
         StreamErrorCode.REFUSED,
@@ -64,6 +69,8 @@ _LOSS, _MUCH_LOSS = 0.0005, 0.01
 _LONG_GOP = 4.0
 _SKEW = 1.0
 _SLOW = 3.0
+_FEW = 0.05
+_BUSY = (0.3, 1.0, 2.0)
 
 
 @dataclass
@@ -119,7 +126,9 @@ class CameraExamination:
             return failed("name", text, advice, str(StreamErrorCode.UNREACHABLE))
         places = sorted({str(line[4][0]) for line in found})
         took = time.monotonic() - began
-        return good("name", f"{host} is {', '.join(places)}", addresses=places, seconds=took)
+        text = "an address, no name to look up" if host in places else f"{host}: {places[0]}"
+        text += f" and {len(places) - 1} more" if len(places) > 1 else ""
+        return good("name", text, addresses=places, seconds=took)
 
     def _connection(self) -> Finding:
         """Port, TLS and whether RTSP is spoken there."""
@@ -195,11 +204,14 @@ class CameraExamination:
 
     def _transport(self, transport: str) -> Finding:
         try:
-            with self._session() as session:
-                answer = self._played(session, transport)
-                if answer is not None:
-                    return self._unavailable(transport, answer)
-                return self._received(session, transport)
+            for wait in _BUSY:  # some cameras need a moment to let go of the last viewer
+                with self._session() as session:
+                    answer = self._played(session, transport)
+                    if answer is None:
+                        return self._received(session, transport)
+                if answer.status != 503 or self.stopped.wait(wait):
+                    break
+            return self._unavailable(transport, answer)
         except SourceError as error:
             return _refused(transport, error)
         except OSError as error:
@@ -313,7 +325,7 @@ def _key_frames(reception: Reception) -> Finding:
         return warning("key frames", text, advice, **facts)
     seconds = gop / rate if rate else 0.0
     text = f"one in {gop:g} pictures, every {seconds:.1f} s"
-    if gop > 1 and reception.disposable:
+    if gop > 1 and reception.disposable > _FEW:
         text += f"; {100 * reception.disposable:.0f} % are needed by no other"
     if seconds > _LONG_GOP:
         advice = "Set the key frame interval to one or two seconds: recovery takes that long."

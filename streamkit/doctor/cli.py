@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,3 +56,48 @@ def doctor(
         show(examination)
     if examination.verdict is Verdict.FAILED:
         raise typer.Exit(3)
+
+
+def _duration(text: str) -> float:
+    """``300ms``, ``0.3s`` or ``0.3`` in seconds."""
+    match = re.fullmatch(r"\s*([\d.]+)\s*(ms|s)?\s*", text)
+    try:
+        seconds = float(match[1]) * (1e-3 if match[2] == "ms" else 1.0) if match else 0.0
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise typer.BadParameter(f"{text!r} is no length of time: write 300ms or 0.3s")
+    return seconds
+
+
+Cameras = Annotated[int, typer.Option("--cameras", min=1, max=200, help="How many there are.")]
+Model = Annotated[str, typer.Option("--model", help="dataset/version, an alias, a folder, a file.")]
+MaxAge = Annotated[
+    float, typer.Option("--max-age", parser=_duration, help="Oldest result at p99: 300ms, 0.5s.")
+]
+Fps = Annotated[float, typer.Option("--fps", min=0.1, help="Predictions a second and camera.")]
+Like = Annotated[
+    str | None,
+    typer.Option("--like", help="A clip or an address like those cameras; else 720p at 25 fps."),
+]
+Margin = Annotated[float, typer.Option("--margin", min=0, max=0.9, help="Share to be kept free.")]
+Trials = Annotated[float, typer.Option("--seconds", min=2, help="How long each trial runs.")]
+
+
+def plan(  # noqa: PLR0913 - one parameter per option of the command
+    cameras: Cameras,
+    model: Model,
+    max_age: MaxAge = 0.5,
+    fps: Fps = 5.0,
+    like: Like = None,
+    margin: Margin = 0.2,
+    seconds: Trials = 6.0,
+    as_json: AsJson = False,
+) -> None:
+    """Find out how many cameras fit on this machine, by running them. Exit code 1: too many."""
+    from streamkit.doctor.plan import Wish
+    from streamkit.doctor.plan_show import planned
+
+    wish = Wish(cameras, model, max_age, fps, like, margin, seconds)
+    if not planned(wish, as_json=as_json):
+        raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,7 +13,10 @@ from streamkit import plugins
 from streamkit.doctor.findings import Finding, failed, good, warning
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.sources import adapter_of, open_source
+from streamkit.sources.base import Capture
 
+_BURST = 0.8
+"""Seconds in which a camera may hand over what it had in store."""
 _WORTH = 0.5
 """Key frames only is worth telling of below this share of the whole cost."""
 
@@ -23,19 +27,26 @@ class Watched:
 
     first_after: float
     """Seconds from opening to the first picture."""
-    pictures: int
-    seconds: float
-    """From the first picture to the last."""
-    cpu: float
-    """CPU seconds of this process meanwhile."""
     size: tuple[int, int]
-    concealed: int
-    clocks: dict[str, int] = field(default_factory=dict)
+    live: bool
+    pictures: int = 0
+    """Measured ones, without the burst a connection begins with."""
+    seconds: float = 0.0
+    """That the measured ones took."""
+    cpu: float = 0.0
+    """CPU seconds of this process meanwhile."""
+    concealed: int = 0
+    clocks: Counter[str] = field(default_factory=Counter)
 
     @property
     def fps(self) -> float:
         """Pictures per second."""
-        return (self.pictures - 1) / self.seconds if self.seconds > 0 else 0.0
+        return self.pictures / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def cost(self) -> float:
+        """CPU seconds per picture."""
+        return self.cpu / self.pictures if self.pictures else 0.0
 
     @property
     def load(self) -> float:
@@ -47,25 +58,30 @@ def watch(reference: Any, seconds: float, **options: Any) -> Watched:
     """Read for ``seconds`` after the first picture. Raises ``SourceError``."""
     source = open_source(reference, **options)
     began = time.monotonic()
-    seen: Watched | None = None
     with closing(source.read()) as captures:
-        for capture in captures:
-            now = time.monotonic()
-            if seen is None:
-                picture = capture.picture
-                size = _size(picture)
-                first, cpu = now, time.process_time()
-                seen = Watched(now - began, 0, 0.0, 0.0, size, 0)
-            seen.pictures += 1
-            seen.seconds, seen.cpu = now - first, time.process_time() - cpu
-            seen.concealed += capture.concealed
-            seen.clocks[capture.clock.value] = seen.clocks.get(capture.clock.value, 0) + 1
-            if seen.seconds >= seconds:
-                break
-    if seen is None:
-        text = f"{source.reference}: there are no pictures in it"
-        raise SourceError(text, StreamErrorCode.NO_VIDEO, source_reference=source.reference)
+        first = next(captures, None)
+        if first is None:
+            text = f"{source.reference}: there are no pictures in it"
+            raise SourceError(text, StreamErrorCode.NO_VIDEO, source_reference=source.reference)
+        seen = Watched(time.monotonic() - began, _size(first.picture), source.live)
+        _measure(seen, captures, seconds)
     return seen
+
+
+def _measure(seen: Watched, captures: Iterator[Capture], seconds: float) -> None:
+    begun = time.monotonic()
+    settled, cpu = begun, time.process_time()
+    for capture in captures:
+        now = time.monotonic()
+        seen.concealed += capture.concealed
+        seen.clocks[capture.clock.value] += 1
+        if seen.live and now < begun + _BURST:
+            settled, cpu = now, time.process_time()
+            continue
+        seen.pictures += 1
+        seen.seconds, seen.cpu = now - settled, time.process_time() - cpu
+        if now >= begun + seconds:
+            break
 
 
 def _size(picture: Any) -> tuple[int, int]:
@@ -102,17 +118,19 @@ class PictureExamination:
             return failed("pictures", text, advice, str(error.code))
         text = (
             f"{seen.size[0]}x{seen.size[1]}, the first after {seen.first_after:.2f} s, "
-            f"{seen.fps:.1f} a second; decoding takes {100 * seen.load:.1f} % of a core"
+            f"{seen.fps:.1f} a second; decoding one takes {1e3 * seen.cost:.2f} ms of CPU"
         )
+        if seen.live:
+            text += f", {100 * seen.load:.1f} % of a core"
         facts = {
             "width": seen.size[0],
             "height": seen.size[1],
             "first_after": seen.first_after,
             "fps": seen.fps,
             "load": seen.load,
-            "cpu_per_picture": seen.cpu / seen.pictures,
+            "cpu_per_picture": seen.cost,
             "concealed": seen.concealed,
-            "clock": max(seen.clocks, key=lambda name: seen.clocks[name]),
+            "clock": seen.clocks.most_common(1)[0][0] if seen.clocks else None,
         }
         if seen.concealed:
             text += f"; {seen.concealed} of {seen.pictures} damaged"

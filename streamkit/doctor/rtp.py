@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+_BURST = 0.8
 _NTP_EPOCH = 2208988800
 """Seconds from 1900, where NTP begins, to 1970."""
 
@@ -113,8 +114,12 @@ class Reception:
 
     @property
     def fps(self) -> float:
-        """Pictures per second as they came; 0.0 where there are too few to tell."""
-        return (len(self.pictures) - 1) / self.seconds if self.seconds > 0 else 0.0
+        """Pictures per second as they came, after the burst a connection may begin with; 0.0 where
+        there are too few to tell."""
+        begun = self.pictures[0].first_at + _BURST if self.pictures else 0.0
+        steady = [p.first_at for p in self.pictures if p.first_at >= begun]
+        span = steady[-1] - steady[0] if steady else 0.0
+        return (len(steady) - 1) / span if span > 0 else 0.0
 
     @property
     def clock_fps(self) -> float:
