@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from streamkit.events import StatusUpdate, UpdateSeverity
     from streamkit.frame import VideoFrame
     from streamkit.models import get_model
-    from streamkit.options import SinkMode
+    from streamkit.options import SinkMode, SourceReference
     from streamkit.pipeline import InferencePipeline
     from streamkit.predictions import Detections, Result
     from streamkit.sinks import (
@@ -72,7 +72,7 @@ _HOMES = {
     "events": ("StatusUpdate", "UpdateSeverity"),
     "frame": ("VideoFrame",),
     "models": ("get_model",),
-    "options": ("SinkMode",),
+    "options": ("SinkMode", "SourceReference"),
     "pipeline": ("InferencePipeline",),
     "predictions": ("Detections", "Result"),
     "sinks": (
@@ -114,6 +114,7 @@ __all__ = [
     "SinkMode",
     "SourceConnectionError",
     "SourceError",
+    "SourceReference",
     "StatusUpdate",
     "StreamErrorCode",
     "StreamOperationNotAllowedError",

@@ -16,6 +16,7 @@ from typer.exceptions import Abort
 
 from streamkit import models_cli
 from streamkit.bench import cli as bench_cli
+from streamkit.chaos import cli as chaos_cli
 from streamkit.doctor import cli as doctor_cli
 from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(models_cli.app, name="models")
 app.add_typer(bench_cli.app, name="bench")
+app.command("chaos")(chaos_cli.chaos)
 app.command("doctor")(doctor_cli.doctor)
 app.command("plan")(doctor_cli.plan)
 

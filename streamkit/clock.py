@@ -50,7 +50,11 @@ class Pacer:
 
 @dataclass(slots=True)
 class Backoff:
-    """Exponential waits with jitter between attempts (seconds): half to one and a half of each."""
+    """Exponential waits between attempts (seconds), each between half and all of its length.
+
+    So the first wait is never longer than ``initial``, none is longer than ``longest``, and many
+    streams that were lost together do not come back together.
+    """
 
     initial: float
     longest: float
@@ -60,7 +64,12 @@ class Backoff:
         """How long to wait before the next attempt."""
         delay = min(self.longest, self.initial * 2.0 ** min(self.attempts, 32))
         self.attempts += 1
-        return delay * random.uniform(0.5, 1.5)
+        return delay * random.uniform(0.5, 1.0)
+
+    def most(self) -> float:
+        """The longest wait at once, whatever the attempts were."""
+        self.attempts += 1
+        return self.longest * random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
         """It worked: the next trouble starts from the shortest wait again."""

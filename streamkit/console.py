@@ -41,7 +41,7 @@ def play(pipeline: InferencePipeline, *, quiet: bool = False) -> None:
     finally:
         pipeline.terminate()
         stats = pipeline.stats()
-        if not quiet and any(stream["captured"] for stream in stats["streams"]):
+        if not quiet and any(stream["captured"] for stream in _everyone(stats)):
             console.print(*account(stats))
     _complain(stats)
 
@@ -77,7 +77,8 @@ class Board:
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
-        for stream in self._pipeline.stats()["streams"]:
+        stats = self._pipeline.stats()
+        for stream in stats["streams"]:
             table.add_row(
                 Text(_short(stream["source"], 24), style="bold"),
                 _progress(stream),
@@ -85,6 +86,8 @@ class Board:
                 f"{stream['fps']:.1f} fps",
                 _freshness(stream),
             )
+        if removed := len(stats["removed"]):
+            table.add_row(Text(f"{removed} removed", style="dim"))
         return table
 
 
@@ -107,10 +110,17 @@ def _short(name: str, width: int) -> str:
 
 def account(stats: Mapping[str, Any]) -> list[RenderableType]:
     """The final tables: streams, sinks, model."""
-    live = any(stream["live"] for stream in stats["streams"])
+    streams = _everyone(stats)
+    live = any(stream["live"] for stream in streams)
     sinks = [{"live": live, **sink} for sink in stats["sinks"]]
-    tables = [_streams(stats["streams"]), _sinks(sinks)] if sinks else [_streams(stats["streams"])]
+    tables = [_streams(streams), _sinks(sinks)] if sinks else [_streams(streams)]
     return [*tables, _model(stats["model"])]
+
+
+def _everyone(stats: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The streams there are, and the last of those that were removed."""
+    gone = [{**one, "source": f"{one['source']} (removed)"} for one in stats["removed"]]
+    return [*stats["streams"], *gone]
 
 
 def _streams(rows: list[Mapping[str, Any]]) -> Table:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from streamkit.events import DropCause, EventType, Reporter, Throttle
-from streamkit.frame import VideoFrame
 from streamkit.meters import Histogram
 from streamkit.predictions import Result
 from streamkit.scheduler import FINITE, Lane, LanePolicy, Scheduler
@@ -24,11 +24,11 @@ Write: TypeAlias = Callable[[Sequence[Result]], None]
 class Delivery:
     """One sink of a pipeline. A slow or failing sink loses its own results, counted, nobody else's.
 
-    ``write`` gets one result at a time or, with ``round_of`` streams, a round: at most one result
-    of each stream, gathered for at most ``max_wait`` seconds while live streams are among them.
+    ``write`` gets one result at a time or, with ``rounds``, at most one result of each stream there
+    is, gathered for at most ``max_wait`` seconds while live streams are among them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how one sink is fed
         self,
         name: str,
         write: Write,
@@ -36,8 +36,9 @@ class Delivery:
         reporter: Reporter,
         *,
         capacity: int = 1,
-        round_of: int = 0,
+        rounds: bool = False,
         max_wait: float = 0.0,
+        forget: Callable[[int], None] | None = None,
     ) -> None:
         self.name = name
         self.main_thread = False
@@ -52,10 +53,14 @@ class Delivery:
         self._write, self._close = write, close
         self._throttle = Throttle()
         self._reporter = reporter
-        self._capacity = max(capacity, 2 if round_of > 1 else 1)
+        self._capacity = max(capacity, 2 if rounds else 1)
         self._inbox: Scheduler[Result] = Scheduler(
-            max(1, round_of), max_wait if round_of > 1 else 0.0, one_per_lane=True
+            sys.maxsize if rounds else 1, max_wait if rounds else 0.0, one_per_lane=True
         )
+        self._forget = forget
+        self._known: set[int] = set()
+        """Sources of which results were written."""
+        self._gone: deque[int] = deque(maxlen=4096)
         self.on_end: Callable[[], None] = lambda: None
         """Called when the sink has been closed."""
         self.on_over: Callable[[], None] = lambda: None
@@ -75,7 +80,8 @@ class Delivery:
                 delivery.on_over()
 
         capacity = int(getattr(sink, "capacity", 1))
-        delivery = cls(name, write, sink.close, reporter, capacity=capacity)
+        forget = getattr(sink, "forget", None)
+        delivery = cls(name, write, sink.close, reporter, capacity=capacity, forget=forget)
         delivery.main_thread = bool(getattr(sink, "main_thread", False))
         return delivery
 
@@ -86,6 +92,11 @@ class Delivery:
     def adopt(self, lane: Lane[Result], *, live: bool) -> None:
         """Results of a live stream never wait for a slow sink; those of a finite one always do."""
         lane.follow(LanePolicy(self._capacity) if live else FINITE)
+
+    def forget(self, source_id: int) -> None:
+        """This source is gone for good: its sink is told, on its own thread."""
+        if self._forget is not None:
+            self._gone.append(source_id)
 
     def _drop(self, _result: Result, cause: DropCause) -> None:
         with self._counting:
@@ -130,13 +141,27 @@ class Delivery:
     def _offer(self, results: list[Result]) -> None:
         for result in results:
             self.age.add(result.frame.age)
+        present = {result.frame.source_id or 0 for result in results}
         try:
+            self._clear(but=present)
+            self._known |= present if self._forget is not None else set()
             self._write(results)
+            self._clear()
         except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
             self.failed += len(results)
             self._report(error)
         else:
             self.written += len(results)
+
+    def _clear(self, but: Collection[int] = ()) -> None:
+        """Let the sink forget who is gone; what is under way of ``but`` is written first."""
+        for _ in range(len(self._gone)):
+            source_id = self._gone.popleft()
+            if source_id in but:
+                self._gone.append(source_id)
+            elif source_id in self._known and self._forget is not None:
+                self._known.discard(source_id)
+                self._forget(source_id)
 
     def shut(self) -> None:
         """Close the sink; what it fails with is told."""
@@ -212,16 +237,17 @@ def one_by_one(function: Callable[[Any, Any], None]) -> Write:
     return write
 
 
-def in_rounds(function: Callable[[Any, Any], None], count: int) -> Write:
-    """Call ``function(predictions, frames)`` per round: lists aligned to the ``count`` sources,
-    ``None`` where one has nothing in this round."""
+def in_rounds(function: Callable[[Any, Any], None], members: Callable[[], Iterable[int]]) -> Write:
+    """Call ``function(predictions, frames)`` per round: lists aligned to the ``members`` there are,
+    in the order of their ids, ``None`` where one has nothing in this round. A result that was under
+    way when its source was removed has a place, too."""
 
     def write(results: Sequence[Result]) -> None:
-        predictions: list[Any] = [None] * count
-        frames: list[VideoFrame | None] = [None] * count
-        for result in results:
-            number = result.frame.source_id or 0
-            predictions[number], frames[number] = result.wire, result.frame
-        function(predictions, frames)
+        found = {result.frame.source_id or 0: result for result in results}
+        places = [found.get(source_id) for source_id in sorted({*members(), *found})]
+        function(
+            [None if result is None else result.wire for result in places],
+            [None if result is None else result.frame for result in places],
+        )
 
     return write

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from streamkit.errors import ClosedError, ConfigError
+from streamkit.admission import AdmissionOptions, measured, rate
+from streamkit.errors import AdmissionRefusedError, ClosedError, ConfigError
 from streamkit.events import EventType, Reporter
 from streamkit.frame import VideoFrame
 from streamkit.meters import Histogram
 from streamkit.models.base import InferenceOptions
+from streamkit.quality import Control, Quality, region_of, share_of
 from streamkit.scheduler import FINITE, Lane, OnDrop, Scheduler, Ticket
+from streamkit.sources.base import Source
+from streamkit.stream_options import StreamOptions
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
     from streamkit.models.shared import SharedModel
 
 OnVideoFrame: TypeAlias = Callable[[list[VideoFrame]], Sequence[Any]]
+_FASTEST: Final = 240.0
+"""Frames per second that a source may claim and be believed."""
+
 OnTake: TypeAlias = Callable[[VideoFrame], None]
 
 
@@ -32,8 +42,14 @@ class Engine(Protocol):
         """Be ready for lanes."""
         ...
 
-    def open(self, on_drop: OnDrop[VideoFrame], on_take: OnTake) -> Lane[VideoFrame]:
-        """A stream's way through."""
+    def open(
+        self, on_drop: OnDrop[VideoFrame], on_take: OnTake, options: StreamOptions
+    ) -> Lane[VideoFrame]:
+        """A stream's way through, as is wanted of that stream."""
+        ...
+
+    def admit(self, lane: Lane[VideoFrame], options: StreamOptions, source: Source) -> None:
+        """It is known what feeds ``lane``. ``AdmissionRefusedError`` where that does not fit."""
         ...
 
     def stop(self, until: float | None = None) -> None:
@@ -54,26 +70,39 @@ class FunctionEngine:
 
     _WINDOW = 4
 
-    def __init__(self, function: OnVideoFrame, sources: int, max_wait: float) -> None:
+    def __init__(self, function: OnVideoFrame, max_wait: float) -> None:
         self._function = function
         self._thread: threading.Thread | None = None
-        self._sources = sources
-        self._max_wait = max_wait if sources > 1 else 0.0
+        self._max_wait = max_wait
         self._time = Histogram()
 
     def start(self) -> None:
         """Start its thread."""
         self._scheduler: Scheduler[VideoFrame] = Scheduler(
-            self._sources, self._max_wait, one_per_lane=True
+            sys.maxsize, self._max_wait, one_per_lane=True
         )
         self._thread = threading.Thread(
             target=self._work, args=(self._scheduler,), name="streamkit function", daemon=True
         )
         self._thread.start()
 
-    def open(self, on_drop: OnDrop[VideoFrame], on_take: OnTake) -> Lane[VideoFrame]:
-        """A stream's way through."""
-        return self._scheduler.open(FINITE, on_drop=on_drop, on_take=on_take, window=self._WINDOW)
+    def open(
+        self, on_drop: OnDrop[VideoFrame], on_take: OnTake, options: StreamOptions
+    ) -> Lane[VideoFrame]:
+        """A stream's way through. Raises ``ConfigError`` for a region, which is for models."""
+        _without_region(options)
+        lane = self._scheduler.open(
+            FINITE,
+            on_drop=on_drop,
+            on_take=on_take,
+            window=self._WINDOW,
+            share=share_of(options),
+        )
+        lane.adjust = lambda changed: lane.reshare(share_of(changed))
+        return lane
+
+    def admit(self, lane: Lane[VideoFrame], options: StreamOptions, source: Source) -> None:
+        """All are: nobody knows what the function can do."""
 
     def stop(self, until: float | None = None) -> None:
         """End the thread; a function that does not return is left behind."""
@@ -122,7 +151,12 @@ class ModelEngine:
         options: InferenceOptions,
         reporter: Reporter,
         manager: ModelManager,
+        control: Control | None = None,
     ) -> None:
+        self._control = control or Control()
+        self._quality: Quality | None = None
+        self._spare: list[Lease] = []
+        self._capacity: float | None = None
         self._model_id, self._api_key = model_id, api_key
         self._options = options
         self._reporter, self._manager = reporter, manager
@@ -134,6 +168,8 @@ class ModelEngine:
         pinned = self._manager.pin(self._model_id, self._api_key, on_load=self._loaded)
         self._shared = pinned.shared
         pinned.release()
+        for model in self._control.ladder:
+            self._manager.pin(model, self._api_key, on_load=self._loaded).release()
 
     def _loaded(self, shared: SharedModel, seconds: float) -> None:
         model = shared.model
@@ -149,27 +185,102 @@ class ModelEngine:
         """Take the model; it stays until ``stop``."""
         self._lease = self._manager.lease(self._model_id, self._api_key, on_load=self._loaded)
         self._shared = self._lease.shared
+        try:
+            self._take_control(self._shared)
+        except BaseException:
+            self.stop()
+            raise
 
-    def open(self, on_drop: OnDrop[VideoFrame], on_take: OnTake) -> Lane[VideoFrame]:
-        """A stream's way through."""
+    def _take_control(self, shared: SharedModel) -> None:
+        """Measure the model where streams are admitted, watch it where it may be asked for less."""
+        control = self._control
+        if control.admission is not None and self._capacity is None:
+            self._capacity = control.admission.capacity or measured_of(shared)
+        if control.degrade is not None:
+            for model in control.ladder:
+                self._spare.append(self._manager.pin(model, self._api_key, on_load=self._loaded))
+            self._quality = Quality(shared, control, self._spare, self._reporter)
+            self._quality.start()
+
+    def open(
+        self, on_drop: OnDrop[VideoFrame], on_take: OnTake, options: StreamOptions
+    ) -> Lane[VideoFrame]:
+        """A stream's way through, as is wanted of that stream."""
         if self._shared is None:
             raise ClosedError("the model has been let go")
-        return self._shared.open(on_drop=on_drop, on_take=on_take, options=self._options)
+        quality = self._quality
+        if quality is not None:
+            on_drop, on_take = quality.dropping(on_drop), quality.taking(on_take)
+        lane = self._shared.open(
+            on_drop=on_drop,
+            on_take=on_take,
+            options=replace(self._options, region=options.region),
+            share=share_of(options),
+        )
+        lane.adjust = lambda changed: self._adjust(lane, changed)
+        self._shared.ledger.enter(lane, self._rate(options, 0.0), options.priority)
+        if quality is not None:
+            quality.follow(lane, options)
+        return lane
+
+    def _adjust(self, lane: Lane[VideoFrame], options: StreamOptions) -> None:
+        lane.options = region_of(lane.options, options)
+        lane.reshare(share_of(options))
+        if self._quality is not None:
+            self._quality.follow(lane, options)
+
+    def _rate(self, options: StreamOptions, fps: float) -> float:
+        """Frames per second at the model from a source that says ``fps``, 0 if it does not say."""
+        assumed = (self._control.admission or AdmissionOptions()).fps
+        return rate(
+            fps if 0 < fps <= _FASTEST else assumed,
+            max_fps=options.max_fps,
+            infer_every=options.infer_every,
+            infer_fps=options.infer_fps,
+        )
+
+    def admit(self, lane: Lane[VideoFrame], options: StreamOptions, source: Source) -> None:
+        """Finite sources wait, and need no room of their own. Raises ``AdmissionRefusedError``."""
+        if self._shared is None:
+            return
+        ledger = self._shared.ledger
+        if not source.live:
+            ledger.leave(lane)
+            return
+        fps = source.properties.fps if source.properties else 0.0
+        ledger.enter(lane, self._rate(options, fps), options.priority)
+        admission = self._control.admission
+        if admission is None or self._capacity is None:
+            ledger.decide(lane, math.inf)
+            return
+        verdict = ledger.decide(lane, self._capacity * (1.0 - admission.margin))
+        if not verdict.fits:
+            text = verdict.text(options.name or source.reference)
+            self._reporter.warning(
+                EventType.ADMISSION_REFUSED, "models", **verdict.payload(), message=text
+            )
+            raise AdmissionRefusedError(text)
 
     def stop(self, until: float | None = None) -> None:
         """Let the model go; it stays loaded for the next one while there is room."""
+        if self._quality is not None:
+            self._quality.stop()
+            self._quality = None
+        while self._spare:
+            self._spare.pop().release()
         if self._lease is not None:
             self._lease.release(until)
             self._lease = None
 
     def inside(self) -> bool:
-        """Never: a model's threads belong to all who share it; ``stop`` waits but briefly."""
-        return False
+        """Whether it is one of the model's threads, whoever else shares them."""
+        return self._shared is not None and self._shared.inside()
 
     def stats(self) -> dict[str, Any]:
         """Which model ran where, and its mean seconds per frame in each step."""
         if self._shared is None:
             return {"model": str(self._model_id), "frames": 0}
+        quality = self._quality
         model, times = self._shared.model, self._shared.timings
         return {
             "model": model.model_id,
@@ -177,6 +288,24 @@ class ModelEngine:
             "path": model.path,
             "frames": times.run.count,
             "prepare": times.prepare.mean,
+            "from_planes": times.from_planes.count,
             "run": times.run.mean,
             "finish": times.finish.mean,
+            **({} if quality is None else {"quality": quality.rung}),
         }
+
+
+def _without_region(options: StreamOptions) -> None:
+    if options.region is not None:
+        raise ConfigError("region: a function is given whole frames; it is for models only")
+
+
+def measured_of(shared: SharedModel) -> float:
+    """Frames per second of a model on this machine, with all of its workers on full batches of
+    grey pictures of 1280 x 720; takes a second."""
+    import numpy as np
+
+    batch = shared.model.max_batch
+    pictures = [np.full((720, 1280, 3), 114, np.uint8)] * batch
+    options = [InferenceOptions()] * batch
+    return measured(lambda: shared.infer(pictures, options), shared.workers, batch)

@@ -4,6 +4,7 @@ StreamkitError
 ├── ConfigError                       what the caller asked for is wrong (also a ValueError)
 ├── SourceError                       a video source cannot be opened or was lost
 │   └── SourceConnectionError         ... while connecting (the neighbour's name, kept for scripts)
+├── AdmissionRefusedError             one more stream does not fit: the model has no room for it
 ├── StreamOperationNotAllowedError    this operation makes no sense in this state
 ├── ModelError                        a model cannot be found, loaded or run
 │   ├── ModelNotFoundError            (also a LookupError)
@@ -36,6 +37,10 @@ class StreamErrorCode(StrEnum):
     NO_VIDEO = "STREAM_NO_VIDEO"
     CORRUPT = "STREAM_CORRUPT"
     FROZEN = "STREAM_FROZEN"
+    BLACK = "STREAM_BLACK"
+    COVERED = "STREAM_COVERED"
+    UNSTABLE = "STREAM_UNSTABLE"
+    DECODER_DIED = "STREAM_DECODER_DIED"
     LOST = "STREAM_LOST"
     INTERRUPTED = "STREAM_INTERRUPTED"
 
@@ -76,6 +81,8 @@ class ConfigError(StreamkitError, ValueError):
 class SourceError(StreamkitError):
     """A source cannot be opened or was lost; ``source_reference`` carries no credentials."""
 
+    code: StreamErrorCode = StreamErrorCode.CONNECTION_FAILED
+
     def __init__(
         self,
         message: str,
@@ -96,6 +103,12 @@ class StreamOperationNotAllowedError(StreamkitError):
     """The operation makes no sense in the present state."""
 
     code = "OPERATION_NOT_ALLOWED"
+
+
+class AdmissionRefusedError(StreamkitError):
+    """A stream needs more of a model than there is; the text tells the numbers, and what fits."""
+
+    code = "ADMISSION_REFUSED"
 
 
 class ModelError(StreamkitError):

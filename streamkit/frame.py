@@ -49,6 +49,16 @@ class Planar(Picture, Protocol):
     def luma(self) -> Plane: ...
 
 
+@runtime_checkable
+class Yuv420(Picture, Protocol):
+    """A decoded picture that may still be as video is coded: chroma at half the size."""
+
+    def yuv420(self) -> tuple[Plane, Plane, Plane] | None:
+        """Y (H x W), U and V (H / 2 x W / 2), upright, no copies: BT.601 in its limited range, as
+        pictures are that do not say otherwise; ``None`` for any other kind."""
+        ...
+
+
 class VideoFrame:
     """One frame, immutable. ``image`` is materialised once, on first use, from any thread.
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from streamkit.buffering import (
@@ -20,11 +21,17 @@ from streamkit.errors import ConfigError
 from streamkit.models.base import InferenceOptions
 from streamkit.predictions import Result
 from streamkit.settings import Settings
+from streamkit.sharing import SharedSource, default_connections
 from streamkit.sinks.base import Sink
-from streamkit.sources import check_source, open_source, options_from_properties
+from streamkit.sources import (
+    check_source,
+    connection_of,
+    open_source,
+    options_from_properties,
+)
 from streamkit.sources.base import Source
 from streamkit.stream import Stage
-from streamkit.stream_options import StreamOptions, split
+from streamkit.stream_options import STREAM_OPTIONS, StreamOptions, split
 from streamkit.watchdog import PipelineWatchDog
 
 log = logging.getLogger(__name__)
@@ -39,7 +46,12 @@ _CALLED = ("on_prediction", "on_result", "on_pipeline_start", "on_pipeline_end",
 
 
 class SinkMode(Enum):
-    """How ``on_prediction`` is called: per frame, or with lists aligned to the sources."""
+    """How ``on_prediction`` is called: per frame, or with lists aligned to the sources.
+
+    Lists have one place for each source there is, in the order of their ids; what was under way
+    when its source was removed still has its own. ``ADAPTIVE`` is decided when a run starts: per
+    frame if it has one source then, else lists, and stays so whatever is added and removed.
+    """
 
     ADAPTIVE = "adaptive"
     BATCH = "batch"
@@ -65,6 +77,8 @@ class PipelineOptions:
     sink_mode: SinkMode = SinkMode.ADAPTIVE
     round_wait: float = _ROUND_WAIT
     queue_size: int = 512
+    keep_alive: bool = False
+    """A run goes on without any source: some may be added."""
 
 
 def note_active_learning(enabled: bool | None) -> None:
@@ -73,20 +87,74 @@ def note_active_learning(enabled: bool | None) -> None:
 
 
 @dataclass(frozen=True)
+class SourceReference:
+    """A reference together with options of its stream and of the adapter it leads to, mixed.
+
+    ``SourceReference("rtsp://camera/1", {"max_fps": 5, "transport": "udp"})``: wherever a
+    reference is taken. Its ``repr`` shows no options, for one may be a password.
+    """
+
+    reference: Any = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
 class StreamPlan:
     """One stream before it exists."""
 
-    open: Callable[[], Source]
     options: StreamOptions
+    reference: Any = field(repr=False)
+    adapter: Mapping[str, Any] = field(repr=False)
+    """The adapter's own options."""
+
+    def open(self) -> Source:
+        """A new source; one that reads a connection together with others, where it can."""
+        source = open_source(self.reference, **self.adapter)
+        key = connection_of(self.reference, **self.adapter) if self.options.share else None
+        if key is None or not source.live:
+            return source
+        return SharedSource(
+            key, source, lambda: open_source(self.reference, **self.adapter), default_connections()
+        )
+
+    def same_source(self, other: StreamPlan) -> bool:
+        """Whether going over to ``other`` needs no new connection."""
+        return (
+            _same(self.reference, other.reference)
+            and dict(self.adapter) == dict(other.adapter)
+            and self.options.share is other.options.share
+        )
+
+    def but(self, changes: Mapping[str, Any]) -> StreamPlan:
+        """This plan with other options of the stream or of the adapter; ``None`` takes one of the
+        adapter's back. Another ``reference`` starts without the adapter's options it had: its
+        host is not to be told the password of another. Raises ``ConfigError`` like ``plan``."""
+        own, adapter = split(changes)
+        reference = adapter.pop("reference", self.reference)
+        kept = self.adapter if _same(reference, self.reference) else {}
+        options = {**kept, **adapter}
+        options = {name: value for name, value in options.items() if value is not None}
+        _check(reference, options)
+        return StreamPlan(self.options.but(own), reference, options)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether both references are known to mean the same."""
+    return one is other or (isinstance(one, str | int | Path) and bool(one == other))
 
 
 def plans(
-    reference: Any, properties: Properties | None, defaults: StreamOptions
+    reference: Any,
+    properties: Properties | None,
+    defaults: StreamOptions,
+    *,
+    keep_alive: bool = False,
 ) -> list[StreamPlan]:
-    """One plan per source. Raises ``ConfigError`` for none at all, and for wrong options."""
+    """One plan per source. Raises ``ConfigError`` for wrong options, and for no source at all
+    unless they may come later."""
     references = list(reference) if isinstance(reference, list) else [reference]
-    if not references:
-        raise ConfigError("video_reference=[]: name at least one source")
+    if not references and not keep_alive:
+        raise ConfigError("video_reference=[]: name at least one source, or keep_alive=True")
     if properties is None or isinstance(properties, Mapping):
         each: list[Mapping[str, Any] | None] = [properties] * len(references)
     else:
@@ -96,14 +164,6 @@ def plans(
             f"video_source_properties has {len(each)} entries for {len(references)} sources"
         )
     return [plan(one, own, defaults) for one, own in zip(references, each, strict=True)]
-
-
-@dataclass(frozen=True)
-class SourceReference:
-    """A reference together with options of the adapter it leads to, and of its stream."""
-
-    reference: Any
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan(
@@ -117,8 +177,19 @@ def plan(
         reference = reference.reference
     if properties:
         options |= options_from_properties(properties, reference)
-    check_source(reference, **options)
-    return StreamPlan(lambda: open_source(reference, **options), defaults.but(own))
+    _check(reference, options)
+    return StreamPlan(defaults.but(own), reference, options)
+
+
+def _check(reference: Any, options: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for what does not fit, naming what both would take."""
+    try:
+        check_source(reference, **options)
+    except ConfigError as error:
+        if not options:
+            raise
+        known = ", ".join(sorted(STREAM_OPTIONS))
+        raise ConfigError(f"{error}; and its stream takes: {known}") from error
 
 
 def inference_options(settings: Settings, **given: Any) -> InferenceOptions:
@@ -148,6 +219,7 @@ def options_from(given: Mapping[str, Any], settings: Settings) -> PipelineOption
         sink_mode=_sink_mode(given["sink_mode"]),
         round_wait=_ROUND_WAIT if timeout is None else timeout,
         queue_size=int(queue_size or settings.predictions_queue_size),
+        keep_alive=bool(given["keep_alive"]),
     )
 
 
@@ -174,14 +246,24 @@ def _makers(given: Mapping[str, Any], name: str) -> Sequence[Any]:
 
 
 def _stream_options(given: Mapping[str, Any], settings: Settings) -> StreamOptions:
+    wanted = given.get("stream") or {}
+    if not isinstance(wanted, Mapping):
+        raise ConfigError("stream: give options by name")
     return StreamOptions(
         max_fps=_amount(given, "max_fps"),
         max_staleness=_amount(given, "max_staleness"),
         thin_files=settings.drop_file_frames,
+        share=not _waits(given["source_buffer_filling_strategy"]),
         retry_first=not given["require_sources"],
         restart_delay=settings.restart_delay,
         restart_delay_max=settings.restart_delay_max,
-    )
+    ).but(wanted)
+
+
+def _waits(filling: Any) -> bool:
+    """A reader that is to wait has to hold its camera, which is nobody else's then."""
+    wanted = choice(BufferFillingStrategy, filling, "source_buffer_filling_strategy")
+    return wanted is BufferFillingStrategy.WAIT
 
 
 def _buffering(given: Mapping[str, Any], settings: Settings) -> Buffering:

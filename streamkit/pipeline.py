@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from streamkit.buffering import (
@@ -11,9 +11,10 @@ from streamkit.buffering import (
     BufferFillingStrategy,
     VideoProcessingMode,
 )
-from streamkit.delivery import Delivery, in_rounds, one_by_one
+from streamkit.delivery import Delivery
+from streamkit.dispatch import deliveries_of
 from streamkit.engine import Engine, FunctionEngine, ModelEngine, OnVideoFrame
-from streamkit.errors import ConfigError, StreamOperationNotAllowedError
+from streamkit.errors import StreamOperationNotAllowedError
 from streamkit.events import Reporter, StatusHandler
 from streamkit.models.base import MaskDecodeMode
 from streamkit.options import (
@@ -21,18 +22,22 @@ from streamkit.options import (
     PipelineOptions,
     Properties,
     SinkMode,
+    SourceReference,
     StreamPlan,
     inference_options,
     note_active_learning,
     options_from,
+    plan,
     plans,
 )
 from streamkit.predictions import Result
+from streamkit.quality import control_of
+from streamkit.roster import Roster
 from streamkit.run import Parts, Run
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
 from streamkit.state import StreamState
-from streamkit.stream import Stage, Stream
+from streamkit.stream import Stage
 from streamkit.watchdog import NullPipelineWatchdog, PipelineWatchDog
 
 if TYPE_CHECKING:
@@ -61,11 +66,9 @@ class InferencePipeline:
         self._watchdog = options.watchdog or NullPipelineWatchdog()
         if options.watchdog is not None:
             reporter.add([options.watchdog.on_status_update])
-        self._streams = [
-            Stream(number, plan.open, reporter, plan.options, options.buffering)
-            for number, plan in enumerate(plans)
-        ]
-        self._watchdog.register_video_sources(self._streams)
+        self._roster = Roster(
+            plans, options.buffering, reporter, self._watchdog.register_video_sources
+        )
         self._lock = threading.RLock()
         self._deliveries: list[Delivery] = []
         self._run: Run | None = None
@@ -107,6 +110,11 @@ class InferencePipeline:
         sinks: Sequence[Sink | Callable[[], Sink]] = (),
         stages: Sequence[Callable[[], Stage]] = (),
         require_sources: bool = False,
+        keep_alive: bool = False,
+        stream: Mapping[str, Any] | None = None,
+        degrade: bool | Mapping[str, Any] = False,
+        ladder: Sequence[str] = (),
+        admission: bool | Mapping[str, Any] = False,
         manager: ModelManager | None = None,
     ) -> Self:
         """Run a model over sources.
@@ -126,6 +134,10 @@ class InferencePipeline:
         the buffer strategies and ``decoding_buffer_size`` choose otherwise, as in the neighbour.
         ``confidence``, ``iou_threshold`` and so on default to the settings (0.4, 0.3).
         ``require_sources``: ``start`` raises when a source cannot be opened, instead of trying on.
+        ``keep_alive``: a run without sources goes on until stopped; ``add_source`` gives it some.
+        ``stream``: ``StreamOptions`` of every source that does not say otherwise. ``degrade``:
+        under overload lower rates, then a smaller input, then the models of ``ladder``.
+        ``admission``: refuse live sources for which the model has no room.
 
         Raises ``ConfigError``, ``ModelNotFoundError``, ``ModelArtefactError``.
         """
@@ -147,8 +159,15 @@ class InferencePipeline:
         )
         options = options_from(locals(), settings)
         key = api_key or settings.api_key
-        engine = ModelEngine(model_id, key, inference, reporter, manager or default_manager())
-        streams = plans(video_reference, video_source_properties, options.stream)
+        control = control_of(degrade, ladder, admission)
+        models = manager or default_manager()
+        engine = ModelEngine(model_id, key, inference, reporter, models, control)
+        streams = plans(
+            video_reference,
+            video_source_properties,
+            options.stream,
+            keep_alive=keep_alive,
+        )
         engine.load()
         return cls(engine, streams, options, reporter)
 
@@ -179,6 +198,8 @@ class InferencePipeline:
         sinks: Sequence[Sink | Callable[[], Sink]] = (),
         stages: Sequence[Callable[[], Stage]] = (),
         require_sources: bool = False,
+        keep_alive: bool = False,
+        stream: Mapping[str, Any] | None = None,
     ) -> Self:
         """Run a function over sources.
 
@@ -186,8 +207,13 @@ class InferencePipeline:
         prediction (anything) for each. It runs on one thread. The rest as in ``init``.
         """
         options = options_from(locals(), Settings.load())
-        streams = plans(video_reference, video_source_properties, options.stream)
-        engine = FunctionEngine(on_video_frame, len(streams), options.round_wait)
+        streams = plans(
+            video_reference,
+            video_source_properties,
+            options.stream,
+            keep_alive=keep_alive,
+        )
+        engine = FunctionEngine(on_video_frame, options.round_wait)
         return cls(engine, streams, options, Reporter(list(status_update_handlers or [])))
 
     # -- the life of a run -------------------------------------------------------------------
@@ -202,7 +228,9 @@ class InferencePipeline:
         with self._lock:
             if self.running:
                 raise StreamOperationNotAllowedError("the pipeline is already running")
-            self._deliveries, main = self._make_deliveries()
+            self._deliveries, main = deliveries_of(
+                self._options, lambda: self._roster.ids, self._reporter
+            )
             self._run = run = Run(self._parts())
         try:
             self._play(run, main if use_main_thread else None)
@@ -269,6 +297,50 @@ class InferencePipeline:
     def __exit__(self, *_: object) -> None:
         self.terminate()
 
+    # -- sources, at any time ----------------------------------------------------------------
+
+    def add_source(self, reference: Any, **options: Any) -> int:
+        """One more source; its id, which no other source of this pipeline ever gets.
+
+        ``options`` are those of its stream (``max_fps``, ``name``, ...) and of its adapter
+        (``transport``, ``password``, ...). While running it starts at once, else with the next run;
+        the other streams do not notice. May be called in a callback. Raises ``ConfigError``
+        before anything starts; that it cannot be opened is told like any loss.
+        """
+        if isinstance(reference, SourceReference):
+            reference, options = reference.reference, {**reference.options, **options}
+        made = plan(SourceReference(reference, options), None, self._options.stream)
+        with self._lock:
+            stream, run = self._roster.add(made), self._run
+        try:
+            if run is not None:
+                run.add(stream)
+        except BaseException:
+            self.remove_source(stream.source_id)
+            raise
+        return stream.source_id
+
+    def remove_source(self, source_id: int) -> dict[str, Any]:
+        """End one source within two seconds; its final account, also kept in ``stats``.
+
+        What is on its way is dropped and counted. A run whose last source is removed ends, unless
+        the pipeline is to ``keep_alive``. Raises ``ConfigError`` for an id that is not there.
+        """
+        with self._lock:
+            stream, run = self._roster.take_out(source_id), self._run
+        if run is not None:
+            run.remove(stream)
+        return self._roster.bury(stream)
+
+    def reconfigure_source(self, source_id: int, **changes: Any) -> None:
+        """Change options of one source; ids of frames and account go on, others do not notice.
+
+        Options of the stream take effect on the next frame. Options of the adapter, ``share`` and
+        another ``reference`` let go of the present connection and open the new one. Returns at
+        once. Raises ``ConfigError`` before anything is changed.
+        """
+        self._roster.reconfigure(source_id, changes)
+
     # -- one stream --------------------------------------------------------------------------
 
     def pause_stream(self, source_id: int | None = None) -> None:
@@ -284,10 +356,7 @@ class InferencePipeline:
         self._switch(source_id, StreamState.RUNNING)
 
     def _switch(self, source_id: int | None, wanted: StreamState) -> None:
-        chosen = [s for s in self._streams if source_id in (None, s.source_id)]
-        if not chosen:
-            known = ", ".join(str(s.source_id) for s in self._streams)
-            raise ConfigError(f"source_id={source_id!r}: choose one of {known}")
+        chosen = self._roster.find(source_id)
         running = [s for s in chosen if not s.machine.over]
         for stream in running if source_id is None else chosen:
             stream.switch(wanted)
@@ -295,9 +364,13 @@ class InferencePipeline:
     # -- what is going on --------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
-        """Accounts and ages of streams and sinks, and the model's times; plain and JSON-ready."""
+        """Accounts and ages of streams and sinks, and the model's times; plain and JSON-ready.
+
+        ``removed``: the same of the last 64 sources that were removed.
+        """
         return {
-            "streams": [stream.stats() for stream in self._streams],
+            "streams": [stream.stats() for stream in self._roster.streams],
+            "removed": self._roster.removed(),
             "sinks": [delivery.stats() for delivery in self._deliveries],
             "model": self._engine.stats(),
         }
@@ -313,58 +386,12 @@ class InferencePipeline:
         options = self._options
         return Parts(
             engine=self._engine,
-            streams=self._streams,
+            streams=self._roster.streams,
             deliveries=self._deliveries,
             stages=lambda: [make() for make in options.stages],
             reporter=self._reporter,
             watchdog=self._watchdog,
             on_start=options.on_start,
             on_end=options.on_end,
+            keep_alive=options.keep_alive,
         )
-
-    def _make_deliveries(self) -> tuple[list[Delivery], Delivery | None]:
-        """One for each sink, and the one that belongs on the thread that starts the run."""
-        options = self._options
-        deliveries: list[Delivery] = []
-        try:
-            for number, given in enumerate(options.sinks):
-                sink = _made(given)
-                name = f"{type(sink).__name__} {getattr(sink, 'path', number)}"
-                deliveries.append(Delivery.to(sink, name, self._reporter))
-        except BaseException:
-            for delivery in deliveries:
-                delivery.shut()
-            raise
-        if options.on_result is not None:
-            deliveries.insert(0, self._result_delivery(options.on_result))
-        if options.on_prediction is not None:
-            deliveries.insert(0, self._callback(options.on_prediction))
-        return deliveries, next((d for d in deliveries if d.main_thread), None)
-
-    def _result_delivery(self, on_result: Callable[[Result], None]) -> Delivery:
-        return Delivery(
-            "on_result", lambda batch: on_result(batch[0]), lambda: None, self._reporter
-        )
-
-    def _callback(self, function: OnPrediction) -> Delivery:
-        count, mode = len(self._streams), self._options.sink_mode
-        rounds = mode is SinkMode.BATCH or (mode is SinkMode.ADAPTIVE and count > 1)
-        every = self._options.buffering.mode is VideoProcessingMode.EVERY_FRAME
-        delivery = Delivery(
-            "on_prediction",
-            in_rounds(function, count) if rounds else one_by_one(function),
-            lambda: None,
-            self._reporter,
-            capacity=self._options.queue_size if every else 1,
-            round_of=count if rounds else 0,
-            max_wait=self._options.round_wait,
-        )
-        delivery.main_thread = True
-        return delivery
-
-
-def _made(given: Sink | Callable[[], Sink]) -> Sink:
-    """A sink as it is, or out of its class or function (a class looks like a sink, too)."""
-    if isinstance(given, Sink) and not isinstance(given, type):
-        return given
-    return given()

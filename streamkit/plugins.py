@@ -85,7 +85,7 @@ def _typed(name: str, option: str, value: Any, parameter: inspect.Parameter | No
     except ValidationError as error:
         first = error.errors()[0]
         said = "give a list, like [a, b]" if first["type"] == "sequence_str" else first["msg"]
-        raise ConfigError(f"{name!r}: {option}: {said}") from error
+        raise ConfigError(f"{name!r}: {option}: {said}") from None  # its text quotes the value
     except PydanticUserError:  # not a type that can be checked
         return value
 

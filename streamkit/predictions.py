@@ -242,6 +242,9 @@ class Result:
     frame: VideoFrame
     prediction: Any
     """A ``Prediction``, or whatever the user's own function returned."""
+    inferred: bool = True
+    """A model (or the user's function) has seen this very frame; else the prediction is carried
+    over from the frames before it, moved along."""
     drawn: Image | None = None
     """The picture with what a stage drew on it, a private copy; ``None`` while nobody drew."""
     _wire: Any = field(default=None, repr=False)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from streamkit.clock import Backoff, Pacer, Thinner
+from streamkit.attempt import Attempt
+from streamkit.clock import Pacer, Thinner
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import Clock, VideoFrame
+from streamkit.gate import GateOptions, MotionGate
+from streamkit.health import WHAT
 from streamkit.meters import Rate, Tally
 from streamkit.scheduler import Lane
-from streamkit.sources.base import Capture, Source
+from streamkit.sources.base import Capture, Source, Thrifty
 from streamkit.state import CONTEXT, StateMachine, StreamState
 from streamkit.stream_options import StreamOptions
-
-log = logging.getLogger(__name__)
+from streamkit.supervisor import Supervisor
 
 _CONSUMER = "video_source.video_consumer"
 _LOST = StreamErrorCode.LOST
@@ -37,22 +37,98 @@ class Reader:
     reporter: Reporter
     options: StreamOptions
     tally: Tally
-    on_rest: Callable[[], None]
-    """Told when the machine begins or ceases to rest."""
+    supervisor: Supervisor
+    attempt: Attempt
+    """Entered for every call into the source, so that others see where it is stuck."""
+
+    def adjust(self, options: StreamOptions) -> None:
+        """Other options from the next frame on, from any thread."""
+        self.options = options
+        self.supervisor.adjust(options)
 
     def feed(self, source: Source, lane: Lane[VideoFrame]) -> None:
-        """Everything ``source`` gives, into ``lane``. ``ClosedError`` when the lane is closed."""
-        checks = self._checks(source)
-        rate = Rate()
-        for capture in self._captures(source):
-            arrived = time.monotonic()
+        """Everything ``source`` gives, through losses and pauses, into ``lane``.
+
+        Returns at the end or when stopped; ``ClosedError`` when the lane is closed, or when the
+        attempt was given up. What a source fails with for good is raised.
+        """
+        take = self._intake(source, lane)
+        while self.await_resume():
+            try:
+                self._attend(source, take)
+                if not source.live:
+                    return
+            except SourceError as error:
+                self.lost(error, live=source.live)
+                self.supervisor.wait()
+
+    def _intake(self, source: Source, lane: Lane[VideoFrame]) -> Callable[[Capture], None]:
+        """What happens to each capture: numbered, judged, checked, and offered or dropped."""
+        held, checks, rate = (self.options, source.live), self._checks(source), Rate()
+
+        def take(capture: Capture) -> None:
+            nonlocal held, checks
+            if held[0] is not self.options or held[1] is not source.live:
+                held, checks = (self.options, source.live), self._checks(source)
+            for _ in range(capture.missed):
+                self.tally.capture()
+                self.tally.drop(DropCause.NEWER)
+            arrived = capture.arrived or time.monotonic()
             frame = self._frame(source, capture, arrived, rate.tick(arrived))
             self.reporter.debug(EventType.FRAME_CAPTURED, CONTEXT, **identity(frame))
-            cause = next((cause for check in checks if (cause := check(frame))), None)
+            was_lost = self.supervisor.outage is not None
+            cause = self._judged(source, frame, checks, concealed=capture.concealed)
+            if was_lost and self.supervisor.outage is None:
+                lane.expire()  # nothing from before is passed off as new
             if cause is None:
                 self._offer(lane, frame)
             else:
                 self.drop(frame, cause)
+
+        return take
+
+    def _judged(
+        self, source: Source, frame: VideoFrame, checks: list[Check], *, concealed: bool
+    ) -> DropCause | None:
+        try:
+            self._note_size(source, frame)
+            unfit = self._unfit(frame, concealed=concealed) if source.live else None
+            if unfit is not None:
+                return unfit
+            self.supervisor.good(frame.captured_at)
+            return next((cause for check in checks if (cause := check(frame))), None)
+        except BaseException:
+            self.drop(frame, DropCause.FAILED)
+            raise
+
+    def _unfit(self, frame: VideoFrame, *, concealed: bool) -> DropCause | None:
+        """What is wrong with a live picture, unless it is wanted all the same."""
+        health, now = self.supervisor.health, frame.captured_at
+        if concealed:
+            health.damaged(now)
+        else:
+            health.clean(now)
+            if health.due(now):
+                health.look(frame.luma, now)
+        self.supervisor.judged(now)
+        if concealed and not self.options.accept_concealed:
+            return DropCause.CONCEALED
+        return DropCause.FROZEN if health.frozen and not self.options.accept_frozen else None
+
+    def _note_size(self, source: Source, frame: VideoFrame) -> None:
+        """Tell when the picture has another size than before, also after a reconnection."""
+        codec = getattr(source.properties, "codec", None)
+        now, before = (frame.size, codec), (self.supervisor.size, self.supervisor.codec)
+        if now == before:
+            return
+        self.supervisor.size, self.supervisor.codec = now
+        if before[0] is None:
+            return
+        if source.properties is not None and source.live:
+            width, height = frame.size
+            source.properties = replace(source.properties, width=width, height=height)
+        self.supervisor.health.reset()
+        self.supervisor.changed(_format(*before), _format(*now))
 
     def _offer(self, lane: Lane[VideoFrame], frame: VideoFrame) -> None:
         try:
@@ -89,7 +165,8 @@ class Reader:
 
     def _checks(self, source: Source) -> list[Check]:
         """What a frame has to pass on its way into the lane, in this order."""
-        return [self._unmuted, self._rate(source)]
+        gate = GateOptions.of(self.options.motion_gate)
+        return [self._unmuted, self._rate(source), *([MotionGate(gate)] if gate else [])]
 
     def _unmuted(self, _frame: VideoFrame) -> DropCause | None:
         return DropCause.MUTED if self.machine.state is StreamState.MUTED else None
@@ -106,72 +183,72 @@ class Reader:
 
     # -- connecting, losing, reconnecting ----------------------------------------------------
 
-    def _captures(self, source: Source) -> Iterator[Capture]:
-        """What the source gives, through losses and pauses, until it ends or is stopped."""
-        backoff = Backoff(self.options.restart_delay, self.options.restart_delay_max)
-        lost_at: float | None = None
-        while self.machine.await_resume():
-            try:
-                for capture in self._reading(source):
-                    if lost_at is not None:
-                        self._recovered(source, lost_at)
-                        backoff.reset()
-                        lost_at = None
-                    self.machine.running()
-                    yield capture
-                if not source.live:
-                    return
-            except SourceError as error:
-                if not self._may_retry(source, error):
-                    raise
-                self._lost(error, first=lost_at is None)
-                lost_at = lost_at or time.monotonic()
-                delay = backoff.next()
-                log.warning("%s; next try in %.1f s", error, delay)
-                self.machine.stopped.wait(delay)
+    def await_resume(self) -> bool:
+        """Wait while paused; whether the run goes on."""
+        began = time.monotonic()
+        goes_on = self.machine.await_resume()
+        self.supervisor.passed(time.monotonic() - began)
+        return goes_on
 
-    def _reading(self, source: Source) -> Iterator[Capture]:
+    def _attend(self, source: Source, take: Callable[[Capture], None]) -> None:
         """One go at the source. A pause holds a finite one; a live one is let go, so that what
         comes after the pause is new."""
-        with closing(source.read()) as captures:
-            for capture in captures:
+        self.attempt.anew()
+        self.supervisor.health.reconnected()
+        told = self._tell(source)
+        with self.attempt:
+            captures = source.read()
+        try:
+            while (capture := self._next(captures)) is not None:
+                if told is not self.options:
+                    told = self._tell(source)
                 if source.live and self.machine.state is StreamState.PAUSED:
                     return
                 if not self.machine.await_resume():
                     return
-                yield capture
+                take(capture)
+                self._cure(source)
+        finally:
+            with self.attempt:
+                captures.close()
         if source.live:
             raise SourceError(f"{source.reference}: it gives no more pictures", _LOST)
 
-    def _may_retry(self, source: Source, error: SourceError) -> bool:
-        if self.machine.stopped.is_set() or error.code is StreamErrorCode.INTERRUPTED:
-            return False
-        return source.live and (self.options.retry_first or self.machine.connected.is_set())
+    def _tell(self, source: Source) -> StreamOptions:
+        """How much of it will be used; what was told."""
+        options = self.options
+        if isinstance(source, Thrifty):
+            source.want(options.max_fps)
+        return options
 
-    def _lost(self, error: SourceError, *, first: bool) -> None:
-        was_there = first and self.machine.connected.is_set()
-        self.reporter.warning(
-            EventType.CONNECTION_LOST if was_there else EventType.CONNECTION_ATTEMPT_FAILED,
-            CONTEXT,
-            source_id=self.machine.source_id,
-            code=str(error.code),
-            message=str(error),
-        )
-        self.machine.restarting()
-        self.on_rest()
+    def _next(self, captures: Iterator[Capture]) -> Capture | None:
+        with self.attempt:
+            capture = next(captures, None)
+        self.attempt.seen = True
+        return capture
 
-    def _recovered(self, source: Source, lost_at: float) -> None:
-        downtime = time.monotonic() - lost_at
-        log.warning("%s: pictures again after %.1f s", source.reference, downtime)
-        self.tally.reconnects += self.machine.connected.is_set()
-        self.reporter.info(
-            EventType.SOURCE_RECOVERED,
-            CONTEXT,
-            source_id=self.machine.source_id,
-            downtime=round(downtime, 3),
-        )
-        self.machine.running()
-        self.on_rest()
+    def _cure(self, source: Source) -> None:
+        """Let go of a source that gives nothing but pictures nobody wants."""
+        options, now = self.options, time.monotonic()
+        patience = None if options.accept_concealed else options.stall_timeout
+        code = self.supervisor.health.to_be_cured(now, patience) if source.live else None
+        if code is None or (code is StreamErrorCode.FROZEN and options.accept_frozen):
+            return
+        text = f"{source.reference}: {WHAT[code]}"
+        raise SourceError(text, code, source_reference=source.reference)
+
+    def lost(self, error: SourceError, *, live: bool) -> None:
+        """The source was lost, or could not be opened; raises ``error`` if that is the end."""
+        if self.machine.stopped.is_set() or error.code is StreamErrorCode.INTERRUPTED or not live:
+            raise error
+        if not (self.options.retry_first or self.machine.connected.is_set()):
+            raise error
+        self.supervisor.lost(error)
+
+
+def _format(size: tuple[int, int] | None, codec: str | None) -> dict[str, object]:
+    width, height = size or (None, None)
+    return {"width": width, "height": height, "codec": codec}
 
 
 def account_for(tally: Tally, reporter: Reporter, frame: VideoFrame, cause: DropCause) -> None:

@@ -6,11 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from streamkit.carry import Carrier
 from streamkit.delivery import Delivery
 from streamkit.engine import Engine
+from streamkit.errors import ClosedError
 from streamkit.events import EventType, Reporter, Throttle
+from streamkit.exchange import ExchangeableSource
 from streamkit.frame import VideoFrame
 from streamkit.predictions import Result
 from streamkit.scheduler import Lane
@@ -26,6 +29,10 @@ _DRAIN = 0.6
 """Seconds which sinks have, once a run is stopped, for what already waits for them."""
 _GRACE = 1.2
 """Seconds after which threads that sit in foreign code are left behind."""
+_ROUND = 0.2
+"""Seconds between two looks whether a stream's reader is stuck."""
+_REMOVAL = 1.5
+"""The same for the threads of a stream that is removed."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +49,61 @@ class Parts:
     on_start: Callable[[], None] | None = None
     """Called before the first source is opened, so that it is always before ``on_end``."""
     on_end: Callable[[], None] | None = None
+    keep_alive: bool = False
+    """Go on when no stream is left, until stopped."""
+
+
+@dataclass(eq=False)
+class Way:
+    """One stream in a run, and what it leads through."""
+
+    stream: Stream
+    lane: Lane[VideoFrame] | None = None
+    outlets: list[Lane[Result]] = field(default_factory=list)
+    started: bool = False
+    removed: bool = False
+    late: bool = False
+    """Added to a run: nobody is to wait for it before its first frame."""
+
+    def stop(self) -> None:
+        """End its stream; what is on its way is dropped, counted."""
+        self.stream.stop()
+
+    def close(self) -> None:
+        """Let nothing more through."""
+        if self.lane is not None:
+            self.lane.close(discard=True)
+        for outlet in self.outlets:
+            outlet.close(discard=True)
+
+    def rest(self, idle: bool) -> None:
+        """Whether somebody may wait for it."""
+        if self.lane is not None:
+            self.lane.rest(idle)
+        for outlet in self.outlets:
+            outlet.rest(idle)
 
 
 class Run:
-    """Starts the streams, waits for them, then closes what they fed; left to right, always."""
+    """Starts the streams, waits for them, then closes what they fed; left to right, always.
+
+    No lock is held while a listener, a source or a stage is called: streams may be added and
+    removed from anywhere. Who starts a stream looks afterwards whether it is still wanted.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self.error: BaseException | None = None
         self.done = threading.Event()
         self._parts = parts
         self._changed = threading.Condition()
-        self._lanes: list[Lane[VideoFrame]] = []
+        self._ways = {stream.source_id: Way(stream) for stream in parts.streams}
         self._throttle = Throttle()
-        self._going = len(parts.streams)
+        self._going = 0
+        """Streams that were launched and have not ended."""
+        self._launching = 0
+        self._open = False
+        """Streams may be launched: between the start and the end of the last."""
+        self._over = False
         self._stopped_at: float | None = None
         self._starter: int | None = None
         self._supervisor = threading.Thread(target=self._supervise, name="streamkit pipeline")
@@ -78,7 +127,6 @@ class Run:
     def _begin(self, in_caller: Delivery | None) -> None:
         parts = self._parts
         parts.engine.start()
-        ways = [self._way(stream) for stream in parts.streams]
         for delivery in parts.deliveries:
             delivery.on_end, delivery.on_over = self._wake, self.stop
             if delivery is not in_caller:
@@ -88,15 +136,20 @@ class Run:
         parts.reporter.info(EventType.INFERENCE_THREAD_STARTED, CONTEXT)
         if parts.on_start is not None:
             parts.on_start()
-        for begin in ways:
-            begin()
+        with self._changed:
+            self._open = True
+            ways = list(self._ways.values())
+            self._going, self._launching = len(ways), len(ways)
+        self._launch(ways)
         self._supervisor.start()
 
     def _abandon(self) -> None:
         """Undo a start that failed half-way."""
+        with self._changed:
+            self._over = True
         self.stop()
-        for lane in self._lanes:
-            lane.close(discard=True)
+        for way in self._present():
+            way.close()
         self._join_streams(_GRACE)
         self._parts.engine.stop(time.monotonic() + _GRACE)
         for delivery in self._parts.deliveries:
@@ -105,25 +158,117 @@ class Run:
             delivery.join(time.monotonic() + _GRACE)
         self.done.set()
 
-    def _way(self, stream: Stream) -> Callable[[], None]:
-        """Open a stream's lanes, before any stream starts, so that rounds know whom to wait for."""
-        parts = self._parts
-        lane = parts.engine.open(
-            stream.dropped,
-            lambda frame: self._tell(parts.watchdog.on_model_inference_started, frame),
+    # -- streams -----------------------------------------------------------------------------
+
+    def add(self, stream: Stream) -> None:
+        """One stream more, unless the run is over. Raises what its stages are made with."""
+        way = Way(stream, late=True)
+        with self._changed:
+            if self._over or self._stopped_at is not None:
+                return
+            self._ways[stream.source_id] = way
+            if not self._open:  # it is started with the others
+                return
+            self._going += 1
+            self._launching += 1
+        self._launch([way])
+
+    def remove(self, stream: Stream) -> None:
+        """End one stream within two seconds; a thread of it that sits in foreign code is left."""
+        with self._changed:
+            way = self._ways.pop(stream.source_id, None)
+            if way is None:
+                return
+            way.removed = True
+            started = way.started
+        if not started:
+            return
+        way.stop()
+        way.close()
+        for delivery in self._parts.deliveries:
+            delivery.forget(stream.source_id)
+        if not stream.inside() and (left := stream.join(time.monotonic() + _REMOVAL)):
+            log.warning("left behind in a native call: %s", ", ".join(left))
+
+    def _launch(self, ways: Sequence[Way]) -> None:
+        """All ways are open before the first stream starts, so that rounds know whom to wait for.
+
+        A run that ends meanwhile has nothing open any more: nothing starts then.
+        """
+        waiting = list(ways)
+        try:
+            for way, start in [(way, self._opened(way)) for way in ways]:
+                if self._wanted(way):
+                    start()
+                    waiting.remove(way)
+                    self._reconsider(way)
+        except ClosedError:
+            if self._stopped_at is None:
+                raise
+        finally:
+            self._give_up(waiting)
+            with self._changed:
+                self._launching -= len(ways)
+                self._changed.notify_all()
+
+    def _wanted(self, way: Way) -> bool:
+        with self._changed:
+            way.started = not way.removed and self._stopped_at is None
+            return way.started
+
+    def _reconsider(self, way: Way) -> None:
+        """Whoever stopped it while it was being started may have come too early."""
+        with self._changed:
+            unwanted = way.removed or self._stopped_at is not None
+        if unwanted:
+            way.stop()
+            way.close()
+
+    def _give_up(self, ways: Sequence[Way]) -> None:
+        """These have not been started."""
+        for way in ways:
+            if way.started:  # half of it
+                way.stop()
+            way.close()
+            with self._changed:
+                self._ways.pop(way.stream.source_id, None)
+                self._going -= 1
+
+    def _opened(self, way: Way) -> Callable[[], None]:
+        """Open a stream's lanes."""
+        parts, stream = self._parts, way.stream
+        way.lane = lane = parts.engine.open(
+            stream.dropped, lambda frame: self._taken(way, frame), stream.options
         )
-        self._lanes.append(lane)
-        outlets = [delivery.open() for delivery in parts.deliveries]
-        stages = [self._note, *parts.stages()]
+        for delivery in parts.deliveries:
+            way.outlets.append(delivery.open())
+        if way.late:
+            way.rest(True)
+        stages: list[Stage] = [Carrier(), self._note, *parts.stages()]
 
         def adopt(source: Source) -> None:
+            if isinstance(source, ExchangeableSource):
+                source.on_exchange = adopt
+            parts.engine.admit(lane, stream.options, source)
             lane.follow(stream.policy(live=source.live))
-            for delivery, outlet in zip(parts.deliveries, outlets, strict=True):
+            for delivery, outlet in zip(parts.deliveries, way.outlets, strict=True):
                 delivery.adopt(outlet, live=source.live)
 
-        return lambda: stream.start(lane, stages, outlets, adopt, self._ended)
+        return lambda: stream.start(lane, stages, way.outlets, adopt, self._ended)
+
+    def _taken(self, way: Way, frame: VideoFrame) -> None:
+        if way.late:
+            way.late = False
+            way.rest(way.stream.machine.resting)
+        self._tell(self._parts.watchdog.on_model_inference_started, frame)
+
+    def _present(self) -> list[Way]:
+        with self._changed:
+            return list(self._ways.values())
 
     def _note(self, result: Result) -> Result:
+        if not result.inferred:
+            return result
         frame = result.frame
         self._tell(self._parts.watchdog.on_model_prediction_ready, frame)
         self._parts.reporter.debug(
@@ -162,8 +307,8 @@ class Run:
             if self._stopped_at is None:
                 self._stopped_at = time.monotonic()
             self._changed.notify_all()
-        for stream in self._parts.streams:
-            stream.stop()
+        for way in self._present():
+            way.stop()
 
     def inside(self) -> bool:
         """Whether the calling thread is one that the end of the run waits for."""
@@ -172,15 +317,16 @@ class Run:
             me is self._supervisor
             or me.ident == self._starter
             or parts.engine.inside()
-            or any(stream.inside() for stream in parts.streams)
+            or any(way.stream.inside() for way in self._present())
             or any(delivery.inside() for delivery in parts.deliveries)
         )
 
     def connected(self) -> BaseException | None:
         """Wait until every source has given a frame or failed; the first failure."""
-        for stream in self._parts.streams:
+        streams = [way.stream for way in self._present()]
+        for stream in streams:
             stream.machine.connected.wait()
-        return next((s.error for s in self._parts.streams if s.error is not None), None)
+        return next((s.error for s in streams if s.error is not None), None)
 
     def _supervise(self) -> None:
         for step in (self._wind_down, self._tell_the_end, self._parts.on_end):
@@ -192,7 +338,10 @@ class Run:
         self.done.set()
 
     def _wind_down(self) -> None:
-        self._await(lambda: self._going == 0)
+        while not self._await(self._idle, over=True, seconds=_ROUND):
+            for way in self._present():
+                way.stream.patrol()
+        self._await_launches()
         self._join_streams(_DRAIN)
         self._join_deliveries()
         if left := self._join_streams(_GRACE):
@@ -209,10 +358,24 @@ class Run:
         with self._changed:
             self._changed.notify_all()
 
-    def _await(self, happened: Callable[[], bool]) -> None:
-        """Wait for ``happened``, or for being stopped."""
+    def _idle(self) -> bool:
+        return self._going == 0 and not self._parts.keep_alive
+
+    def _await(
+        self, happened: Callable[[], bool], *, over: bool = False, seconds: float | None = None
+    ) -> bool:
+        """Wait for ``happened``, or for being stopped; then it is ``over``, if told so."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped_at is not None or happened())
+            came = self._changed.wait_for(
+                lambda: self._stopped_at is not None or happened(), seconds
+            )
+            self._over |= over and came
+            return came
+
+    def _await_launches(self) -> None:
+        """Who is starting a stream at this moment has to see that it is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._launching == 0, _DRAIN)
 
     def _limit(self, seconds: float) -> float | None:
         """Until when to wait: for ever in a run that ends by itself."""
@@ -220,7 +383,8 @@ class Run:
 
     def _join_streams(self, seconds: float) -> list[str]:
         """Wait for the streams; the names of threads that are left."""
-        return [name for s in self._parts.streams for name in s.join(self._limit(seconds))]
+        streams = [way.stream for way in self._present()]
+        return [name for stream in streams for name in stream.join(self._limit(seconds))]
 
     def _join_deliveries(self) -> None:
         deliveries = self._parts.deliveries

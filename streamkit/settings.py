@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,11 @@ class Settings(BaseSettings):
         default_factory=_cache,
         validation_alias="MODEL_CACHE_DIR",
         description="where model artifacts are kept: <dataset>/<version>/weights.onnx and so on",
+    )
+    model_dir: Path | None = Field(
+        None,
+        validation_alias="STREAMKIT_MODEL_DIR",
+        description="a folder of models of your own, looked in first and never written to",
     )
     api_base_url: str = Field(
         "https://api.roboflow.com",
@@ -221,6 +227,11 @@ class Settings(BaseSettings):
         300, validation_alias="MAX_DETECTIONS", ge=1, description="default of max_detections="
     )
 
+    prepare_path: Literal["pixels", "planes"] = Field(
+        "pixels",
+        validation_alias="STREAMKIT_PREPARE_PATH",
+        description="frames are scaled as pixels, or (planes) before their colours are converted",
+    )
     disable_preproc_auto_orient: bool = Field(
         False, validation_alias="DISABLE_PREPROC_AUTO_ORIENT", description="ignore EXIF rotation"
     )
@@ -266,6 +277,12 @@ class Settings(BaseSettings):
         description="max_fps thins a file by its own times instead of slowing it down",
     )
 
+    chaos_python: Path | None = Field(
+        None,
+        validation_alias="STREAMKIT_CHAOS_PYTHON",
+        description="a Python with GStreamer's RTSP server, for the cameras of the lab",
+    )
+
     @field_validator(
         "onnxruntime_execution_providers",
         "required_onnx_providers",
@@ -307,3 +324,21 @@ def variable(name: str) -> str:
     """The environment variable (the first, where there are two) that sets field ``name``."""
     alias = Settings.model_fields[name].validation_alias
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
+
+
+def environment(name: str) -> str | None:
+    """The variable that a credential refers to, as it is now."""
+    return os.environ.get(name)
+
+
+_PLAIN = (
+    ("PATH", "HOME", "USER", "TMPDIR", "TZ", "LANG", "SYSTEMROOT", "VIRTUAL_ENV", "DISPLAY"),
+    ("LC_", "LD_", "DYLD_", "SSL_CERT_", "CUDA_", "NVIDIA_", "LIBVA_", "VDPAU_", "DRI_", "XDG_"),
+)
+"""Names, and beginnings of names, of variables that hold no secrets."""
+
+
+def plain_environment() -> dict[str, str]:
+    """The part of the environment that a child process may see: paths, languages, drivers."""
+    names, beginnings = _PLAIN
+    return {k: v for k, v in os.environ.items() if k in names or k.startswith(beginnings)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -16,19 +16,27 @@ from streamkit.models.base import MaskDecodeMode
 from streamkit.options import SourceReference
 from streamkit.pipeline import InferencePipeline
 from streamkit.sinks import SINKS
+from streamkit.sources.reference import printable
 from streamkit.stages import STAGES
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What was given, in the text of an error, may be a password.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SourceSpec(BaseModel):
-    """Where pictures come from; further keys are options of that kind of source."""
+    """Where pictures come from; further keys are options of its stream (``max_fps``, ``name``, ...)
+    and of that kind of source (``transport``, ...)."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
     reference: str | int
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """The names of the options only: one of them may be a password."""
+        yield "reference", printable(self.reference)
+        yield "options", sorted(self.options)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -84,8 +92,18 @@ class PipelineSpec(_Strict):
     stages: list[Step] = []
     sinks: list[Step] = []
     max_fps: float | None = Field(None, gt=0)
+    max_staleness: float | None = Field(None, ge=0)
+    stream: dict[str, Any] = {}
+    """Options of every stream; a source's own come first."""
+    degrade: bool | dict[str, Any] = False
+    """Under overload, lower rates, then a smaller input, then the models of ``ladder``."""
+    ladder: list[str] = []
+    admission: bool | dict[str, Any] = False
+    """Refuse live sources for which the model has no room."""
     require_sources: bool = False
     """End with an error when a source cannot be opened at the start, instead of trying on."""
+    keep_alive: bool = False
+    """Go on when the last source has ended or was removed: others may be added."""
 
     @classmethod
     def of(cls, document: Any, where: str = "document") -> PipelineSpec:
@@ -106,7 +124,7 @@ class PipelineSpec(_Strict):
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror or error}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"{path}: not YAML: {_fault(error)}") from None
         return cls.of(document, str(path)).placed(path.resolve().parent)
 
     def placed(self, folder: Path) -> PipelineSpec:
@@ -120,10 +138,21 @@ class PipelineSpec(_Strict):
             sink.model_copy(update={"options": _sink_paths(sink.options, folder)})
             for sink in self.sinks
         ]
-        return self.model_copy(update={"model": model, "sources": sources, "sinks": sinks})
+        ladder = [_model_path(model_id, folder) for model_id in self.ladder]
+        placed = {"model": model, "ladder": ladder, "sources": sources, "sinks": sinks}
+        return self.model_copy(update=placed)
 
 
-_PLACE = re.compile(r"^([a-z][a-z0-9+.-]*:|\d+$|/|~)", re.IGNORECASE)
+def _fault(error: Exception) -> str:
+    """What is wrong and where, without the text around it: there may be a password in it."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return type(error).__name__
+    mark = error.problem_mark or error.context_mark
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{error.problem or error.context}{where}"
+
+
+_PLACE = re.compile(r"^(\$\{|[a-z][a-z0-9+.-]*:|\d+$|/|~)", re.IGNORECASE)
 """A URL, ``module:Class``, a camera index, an absolute or a home path: not relative."""
 
 
@@ -180,9 +209,15 @@ def build_pipeline(spec: PipelineSpec, **more: Any) -> InferencePipeline:
         [SourceReference(source.reference, source.options) for source in spec.sources],
         spec.model.id,
         max_fps=spec.max_fps,
+        max_staleness=spec.max_staleness,
+        stream=spec.stream,
+        degrade=spec.degrade,
+        ladder=spec.ladder,
+        admission=spec.admission,
         stages=[_maker(STAGES, step) for step in spec.stages],
         sinks=[_maker(SINKS, step) for step in spec.sinks],
         require_sources=spec.require_sources,
+        keep_alive=spec.keep_alive,
         **asked,
         **more,
     )

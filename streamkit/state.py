@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Container
 from enum import Enum
 
-from streamkit.errors import StreamOperationNotAllowedError
+from streamkit.errors import SourceError, StreamErrorCode, StreamOperationNotAllowedError
 from streamkit.events import EventType, Reporter
 
 CONTEXT = "video_source"
@@ -27,6 +28,17 @@ class StreamState(Enum):
     ERROR = "ERROR"
 
 
+_REASONS = {
+    StreamState.NOT_STARTED: "it was not started",
+    StreamState.INITIALISING: "it is being opened",
+    StreamState.RESTARTING: "it was lost",
+    StreamState.RUNNING: "pictures are coming",
+    StreamState.PAUSED: "paused on request",
+    StreamState.MUTED: "muted on request: pictures come, and are dropped",
+    StreamState.TERMINATING: "it is being stopped",
+    StreamState.ENDED: "it came to its end, or was stopped",
+    StreamState.ERROR: "it failed",
+}
 _OVER = (StreamState.NOT_STARTED, StreamState.ENDED, StreamState.ERROR)
 _COMING = (StreamState.INITIALISING, StreamState.RESTARTING)
 _GOING = (*_COMING, StreamState.RUNNING, StreamState.PAUSED, StreamState.MUTED)
@@ -45,10 +57,17 @@ class StateMachine:
     ) -> None:
         self.source_id = source_id
         self.state = state
+        self.since = time.monotonic()
+        """When the present state began."""
+        self.code: StreamErrorCode | None = None
+        self.reason = _REASONS[state]
+        """Why it is in this state, in plain words; ``code`` where an error is behind it."""
         self.stopped = threading.Event()
         """Set when the run is to end; waits between attempts end with it."""
         self.connected = threading.Event()
         """Set once the first frame has come, or never will."""
+        self._loss: tuple[StreamErrorCode | None, str] | None = None
+        self._end: tuple[StreamErrorCode | None, str] | None = None
         self._changed = threading.Condition()
         self._reporter = reporter
         self._untold: deque[tuple[StreamState, StreamState]] = deque()
@@ -69,14 +88,29 @@ class StateMachine:
         self._move(StreamState.INITIALISING)
 
     def running(self) -> None:
-        """A picture has come."""
+        """A good picture has come."""
+        self._loss = None
         if not self.connected.is_set() or self.state is StreamState.RESTARTING:
             self._move(StreamState.RUNNING, _COMING)
             self.connected.set()
 
-    def restarting(self) -> None:
+    def restarting(self, code: StreamErrorCode | None = None, reason: str = "") -> None:
         """The source was lost; a stream that was paused or muted stays so."""
+        self._loss = code, reason or _REASONS[StreamState.RESTARTING]
         self._move(StreamState.RESTARTING, (*_COMING, StreamState.RUNNING))
+        self.explain()
+
+    def explain(self, code: StreamErrorCode | None = None, reason: str = "") -> None:
+        """Say what is wrong while it runs (by default nothing; a loss is told in any case)."""
+        with self._changed:
+            self.code, self.reason = self._why(self.state)
+            if reason and self.state in (StreamState.RUNNING, StreamState.MUTED):
+                self.code, self.reason = code, reason
+
+    def _why(self, state: StreamState) -> tuple[StreamErrorCode | None, str]:
+        if self._loss is not None and state in (StreamState.RESTARTING, StreamState.MUTED):
+            return self._loss
+        return self._end if state in _OVER and self._end else (None, _REASONS[state])
 
     def terminate(self) -> None:
         """The run is to end."""
@@ -84,9 +118,12 @@ class StateMachine:
         self.connected.set()
         self._move(StreamState.TERMINATING, _GOING)
 
-    def end(self, *, failed: bool) -> None:
-        """The reader has ended."""
-        self._move(StreamState.ERROR if failed else StreamState.ENDED)
+    def end(self, error: BaseException | None) -> None:
+        """The reader has ended, because of ``error`` if there was one."""
+        if error is not None:
+            code = error.code if isinstance(error, SourceError) else None
+            self._end = code, str(error) or type(error).__name__
+        self._move(StreamState.ENDED if error is None else StreamState.ERROR)
         self.connected.set()
 
     def switch(self, wanted: StreamState) -> None:
@@ -94,6 +131,8 @@ class StateMachine:
         still to come (back). Refused when the run is over or about to be."""
         if wanted is StreamState.RUNNING and self.state in _COMING:
             return
+        if wanted is StreamState.RUNNING and self._loss is not None:
+            wanted = StreamState.RESTARTING
         if not self._move(wanted, _GOING):
             raise StreamOperationNotAllowedError(
                 f"source {self.source_id} is {self.state.name}: cannot become {wanted.name}"
@@ -116,6 +155,8 @@ class StateMachine:
                 return False
             if self.state is not state:
                 self._untold.append((self.state, state))
+                self.since = time.monotonic()
+                self.code, self.reason = self._why(state)
             self.state = state
             self._changed.notify_all()
         self._tell()

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from streamkit.attempt import Attempt
 from streamkit.buffering import Buffering
 from streamkit.errors import ClosedError
 from streamkit.events import DropCause, EventType, Reporter
+from streamkit.exchange import Exchange
 from streamkit.frame import VideoFrame
 from streamkit.meters import Tally
 from streamkit.predictions import Result
 from streamkit.reader import Reader, account_for, identity
+from streamkit.reading import Reading
 from streamkit.scheduler import Lane, LanePolicy
 from streamkit.sources.base import Source
 from streamkit.state import CONTEXT, StateMachine, StreamState
 from streamkit.stream_options import StreamOptions
-
-log = logging.getLogger(__name__)
+from streamkit.supervisor import Record, Supervisor
 
 Stage: TypeAlias = Callable[[Result], Result]
 
@@ -62,12 +63,15 @@ class Stream:
         self.source: Source | None = None
         self.error: BaseException | None = None
         self.machine = StateMachine(source_id, reporter)
-        self._open = open_source
-        self._reporter = reporter
         self.options = options
+        self._exchange = Exchange(open_source)
+        self._reporter = reporter
         self._outlets: Sequence[Outlet] = ()
-        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._record = Record()
+        self._supervisor = self._supervised(self.machine)
+        self._reading: Reading | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def name(self) -> str:
@@ -103,52 +107,119 @@ class Stream:
         """
         self.error = self.source = None
         self._lane, self._outlets = lane, outlets
+        self._exchange.begin()
         self.machine = machine = StateMachine(self.source_id, self._reporter, self.state)
-        reader = Reader(machine, self._reporter, self.options, self.tally, self._rest)
+        self._supervisor = self._supervised(machine)
         machine.begin()
-        self._threads = [
-            self._thread("reader", self._read, reader, lane, adopt),
-            self._thread("stream", self._deliver, machine, lane, stages, outlets, on_end),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._reading = self._made_reading(machine, lane, adopt)
+        self._thread = threading.Thread(
+            target=self._deliver,
+            args=(machine, lane, stages, outlets, on_end),
+            name=f"streamkit stream {self.source_id}",
+            daemon=True,
+        )
+        self._reporter.info(EventType.CONSUMPTION_STARTED, CONTEXT, source_id=self.source_id)
+        self._reading.start()
+        self._thread.start()
 
-    def _thread(self, role: str, target: Callable[..., None], *args: object) -> threading.Thread:
-        name = f"streamkit {role} {self.source_id}"
-        return threading.Thread(target=target, args=args, name=name, daemon=True)
+    def _supervised(self, machine: StateMachine) -> Supervisor:
+        """Who looks after one run; one left behind from an earlier run has its own."""
+        reporter, options = self._reporter, self.options
+        return Supervisor(
+            machine, reporter, options, self.tally, self._record, self._rest, lambda: self.name
+        )
+
+    def _made_reading(
+        self, machine: StateMachine, lane: Lane[VideoFrame], adopt: Callable[[Source], None]
+    ) -> Reading:
+        supervisor = self._supervisor
+
+        def reader(attempt: Attempt) -> Reader:
+            return Reader(machine, self._reporter, self.options, self.tally, supervisor, attempt)
+
+        def adopted(source: Source) -> None:
+            with self._lock:
+                wanted = not machine.stopped.is_set()
+                if wanted:
+                    self.source = source
+            if wanted:
+                adopt(source)
+
+        def ended(error: BaseException | None) -> None:
+            self._read_out(machine, supervisor, lane, error)
+
+        return Reading(self.source_id, reader, self._exchange.open, adopted, lane, ended)
+
+    def _read_out(
+        self,
+        machine: StateMachine,
+        supervisor: Supervisor,
+        lane: Lane[VideoFrame],
+        error: BaseException | None,
+    ) -> None:
+        """The reader has ended."""
+        supervisor.end()
+        if error is not None:
+            self._fail(error)
+        self._reporter.info(EventType.CONSUMPTION_FINISHED, CONTEXT, source_id=self.source_id)
+        machine.end(error)
+        lane.close(error)
 
     def stop(self) -> None:
         """End the run, from any thread; returns at once. What is on its way is dropped, counted."""
         self.machine.terminate()
-        if self._threads:
+        if self._reading is not None:
             self._lane.close(discard=True)
-        with self._lock:
-            source = self.source
-        if source is not None:
-            self._interrupt(source)
+            self._reading.interrupt()
 
-    def _interrupt(self, source: Source) -> None:
-        try:
-            source.interrupt()
-        except Exception:  # a stranger's adapter must not keep the others from being stopped
-            log.warning("%s cannot be interrupted", self.name, exc_info=True)
+    def patrol(self) -> None:
+        """Look whether its source is stuck, and go on without the thread that is. Never waits."""
+        if self._reading is not None:
+            self._reading.patrol()
 
     def inside(self) -> bool:
         """Whether the calling thread is one of this stream's."""
-        return threading.current_thread() in self._threads
+        return threading.current_thread() in self._threads()
+
+    def _threads(self) -> list[threading.Thread]:
+        reading, thread = self._reading, self._thread
+        threads = [*reading.threads, *reading.left] if reading is not None else []
+        return threads if thread is None else [*threads, thread]
 
     def join(self, until: float | None = None) -> list[str]:
-        """Wait for both threads, at most until ``until`` (monotonic seconds); who is left."""
-        for thread in self._threads:
+        """Wait for its threads, at most until ``until`` (monotonic seconds); who is left.
+
+        Nobody waits without limit for one that was left behind in a native call.
+        """
+        left = self._reading.left if self._reading is not None else []
+        for thread in self._threads():
             if thread.ident is None:  # Ctrl-C came before it was started
                 continue
-            thread.join(None if until is None else max(0.0, until - time.monotonic()))
-        return [thread.name for thread in self._threads if thread.is_alive()]
+            if until is not None:
+                thread.join(max(0.0, until - time.monotonic()))
+            elif thread not in left:
+                thread.join()
+        return [thread.name for thread in self._threads() if thread.is_alive()]
 
     def switch(self, wanted: StreamState) -> None:
         """Pause (stop reading), mute (read and drop) or resume (RUNNING)."""
         self.machine.switch(wanted)
         self._rest()
+
+    def adjust(self, options: StreamOptions) -> None:
+        """Other options from the next frame on, without a gap."""
+        self.options = options
+        source, reading = self.source, self._reading
+        if reading is not None:
+            reading.adjust(options)
+            self._lane.adjust(options)
+        if source is not None:
+            self._lane.follow(self.policy(live=source.live))
+
+    def exchange(self, open_source: Callable[[], Source]) -> None:
+        """Another source in place of the present one; frame ids and account go on."""
+        self._exchange.replace(open_source)
+        self._supervisor.hurry()
 
     def _rest(self) -> None:
         with self._lock:
@@ -166,41 +237,16 @@ class Stream:
             "state": self.state.name,
             "total_frames": _total(source),
             "live": source.live if source else None,
+            "decoding": getattr(source, "decoding", None),
             **tally.account(),
             "reconnects": tally.reconnects,
+            **self._supervisor.stats(),
+            "left_behind": len(self._reading.left) if self._reading is not None else 0,
             "fps": tally.fps,
             "age_p50": tally.age.quantile(0.5),
             "age_p95": tally.age.quantile(0.95),
             "age_p99": tally.age.quantile(0.99),
         }
-
-    # -- the reader thread -------------------------------------------------------------------
-
-    def _read(
-        self, reader: Reader, lane: Lane[VideoFrame], adopt: Callable[[Source], None]
-    ) -> None:
-        error: BaseException | None = None
-        self._reporter.info(EventType.CONSUMPTION_STARTED, CONTEXT, source_id=self.source_id)
-        try:
-            source = self._opened(reader.machine)
-            adopt(source)
-            reader.feed(source, lane)
-        except ClosedError:
-            pass
-        except BaseException as caught:  # noqa: BLE001 - a thread begins here
-            error = None if reader.machine.stopped.is_set() else caught
-        if error is not None:
-            self._fail(error)
-        self._reporter.info(EventType.CONSUMPTION_FINISHED, CONTEXT, source_id=self.source_id)
-        reader.machine.end(failed=error is not None)
-        lane.close(error)
-
-    def _opened(self, machine: StateMachine) -> Source:
-        source = self._open()
-        with self._lock:
-            if not machine.stopped.is_set():
-                self.source = source
-        return source
 
     def _fail(self, error: BaseException) -> None:
         self.error = error

@@ -62,7 +62,7 @@ class PipelineWatchDog(ABC):
 
     @abstractmethod
     def register_video_sources(self, video_sources: list[Any]) -> None:
-        """The pipeline's sources, once, before the first frame."""
+        """The pipeline's sources: before the first frame, and again after every change."""
 
     @abstractmethod
     def on_status_update(self, status_update: StatusUpdate) -> None:
@@ -142,8 +142,11 @@ class BasePipelineWatchDog(PipelineWatchDog):
         self._throughput = 0.0
 
     def register_video_sources(self, video_sources: list[Any]) -> None:
-        """The pipeline's sources."""
-        self._sources = list(video_sources)
+        """The pipeline's sources; the latencies of others are forgotten."""
+        with self._lock:
+            self._sources = list(video_sources)
+            ids = {getattr(source, "source_id", None) for source in self._sources}
+            self._monitors = {key: m for key, m in self._monitors.items() if key in ids}
 
     def on_status_update(self, status_update: StatusUpdate) -> None:
         """Kept, unless it is about single frames."""
@@ -164,7 +167,11 @@ class BasePipelineWatchDog(PipelineWatchDog):
                 self._throughput = self._rate.tick(time.monotonic())
 
     def _monitor(self, frame: VideoFrame) -> LatencyMonitor:
-        return self._monitors.setdefault(frame.source_id, LatencyMonitor(frame.source_id))
+        monitor = self._monitors.get(frame.source_id) or LatencyMonitor(frame.source_id)
+        ids = {getattr(source, "source_id", None) for source in self._sources}
+        if not ids or frame.source_id in ids:  # else it is the last of one that was removed
+            self._monitors[frame.source_id] = monitor
+        return monitor
 
     def get_report(self) -> PipelineStateReport:
         """The updates, latencies, frames per second, and the sources as they are now."""

@@ -15,11 +15,11 @@ import streamkit
 PACKAGE = Path(streamkit.__file__).parent
 LEVELS = [
     {"errors", "frame", "masks", "predictions", "events", "meters"},
-    {"mailbox", "clock", "lane", "scheduler", "gate", "carry", "ladder", "admission", "settings", "buffering", "plugins", "imaging"},
+    {"mailbox", "clock", "policy", "lane", "scheduler", "gate", "carry", "ladder", "admission", "settings", "credentials", "buffering", "plugins", "imaging"},
     {"sources", "models", "stages", "sinks"},
-    {"stream_options", "state", "reader", "stream", "delivery", "engine", "run", "watchdog",
-     "options", "pipeline", "spec"},
-    {"console", "cli", "models_cli", "bench", "doctor", "__main__", "__init__"},
+    {"stream_options", "state", "health", "retry", "attempt", "supervisor", "reader", "reading",
+     "stream", "delivery", "engine", "quality", "run", "watchdog", "options", "sharing", "exchange", "roster", "dispatch", "pipeline", "spec"},
+    {"console", "cli", "models_cli", "bench", "chaos", "doctor", "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ADAPTERS = LEVELS[2]

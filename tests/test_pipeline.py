@@ -494,7 +494,9 @@ def test_a_source_left_behind_does_not_disturb_the_next_run() -> None:
     sources = iter([Deaf(1.6), Camera()])
     sink = Collector()
     pipeline = pipeline_of(Clip(0), sinks=[sink])
-    pipeline._streams[0]._open = lambda: next(sources)  # a new source for each run
+    pipeline._roster.streams[0]._exchange.replace(
+        lambda: next(sources)
+    )  # a new source for each run
     pipeline.start(use_main_thread=False)
     pipeline.terminate()
     with pipeline:

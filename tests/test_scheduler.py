@@ -6,14 +6,25 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamkit.errors import ClosedError
 from streamkit.events import DropCause
-from streamkit.scheduler import FINITE, LIVE, Lane, LanePolicy, Overflow, Scheduler, Ticket
+from streamkit.scheduler import (
+    CARRIED,
+    FINITE,
+    LIVE,
+    Lane,
+    LanePolicy,
+    Overflow,
+    Scheduler,
+    Share,
+    Ticket,
+)
 
 
 @dataclass(frozen=True)
@@ -308,3 +319,186 @@ def complete_a_batch(scheduler: Scheduler[Item], lane: Lane[Item]) -> int:
     for ticket in reversed(tickets):
         ticket.complete()
     return len(tickets)
+
+
+# -- priority, weight, and items no worker sees -----------------------------------------------
+
+
+def served(scheduler: Scheduler[Item], lanes: list[Lane[Item]], turns: int) -> Counter[int]:
+    """How often each lane is served by a saturated worker: every lane always has something."""
+    counts: Counter[int] = Counter()
+    for _ in range(turns):
+        for lane in lanes:
+            for _ in range(scheduler.max_batch):
+                lane.put(Item(lane.number))
+        for ticket in scheduler.take():
+            counts[ticket.item.number] += 1
+            ticket.complete()
+    return counts
+
+
+def lanes_with(scheduler: Scheduler[Item], *shares: Share[Item]) -> list[Lane[Item]]:
+    policy = LanePolicy(capacity=scheduler.max_batch)
+    return [scheduler.open(policy, on_drop=Drops(), share=share) for share in shares]
+
+
+@pytest.mark.parametrize("max_batch", [1, 3])
+def test_lanes_that_all_want_more_are_served_by_weight(max_batch: int) -> None:
+    scheduler: Scheduler[Item] = Scheduler(max_batch)
+    lanes = lanes_with(scheduler, *(Share(weight=w) for w in (1, 1, 2, 4, 0.5, 0.5)))
+    counts = served(scheduler, lanes, 1800)
+    for lane, weight in zip(lanes, (1, 1, 2, 4, 0.5, 0.5), strict=True):
+        share = counts[lane.number] / counts.total()
+        assert share == pytest.approx(weight / 9, rel=0.02)
+
+
+def test_lanes_without_options_share_evenly() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    counts = served(scheduler, lanes_with(scheduler, *[Share()] * 7), 700)
+    assert set(counts.values()) == {100}
+
+
+def test_a_higher_priority_goes_first_but_nobody_starves() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lanes = lanes_with(scheduler, Share(priority=1), Share(), Share(priority=-5))
+    counts = served(scheduler, lanes, 2000)
+    assert [counts[lane.number] for lane in lanes] == [1900, 50, 50]
+
+
+def test_who_was_away_has_saved_up_nothing() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    first, second = lanes_with(scheduler, Share(), Share())
+    served(scheduler, [first], 1000)
+    counts = served(scheduler, [first, second], 100)
+    assert abs(counts[first.number] - counts[second.number]) <= 1
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=2, max_size=6), st.integers(1, 4), st.randoms())
+@settings(max_examples=30, deadline=None)
+def test_whatever_arrives_no_lane_of_equal_priority_starves(
+    weights: list[float], max_batch: int, random: Random
+) -> None:
+    """Between two turns of a lane that waits, another gets at most its weight's worth, and one."""
+    scheduler: Scheduler[Item] = Scheduler(max_batch)
+    lanes = lanes_with(scheduler, *(Share(weight=w) for w in weights))
+    passed: dict[int, Counter[int]] = {lane.number: Counter() for lane in lanes}
+    for _ in range(150):
+        for lane in lanes:
+            if random.random() < 0.7:
+                lane.put(Item(lane.number))
+        if not any(lane.servable for lane in lanes):
+            continue
+        note_passing(scheduler.take(), lanes, passed)
+        for lane, weight in zip(lanes, weights, strict=True):
+            for other, count in passed[lane.number].items():
+                assert count <= weights[other - 1] / weight + 2 + max_batch
+
+
+def note_passing(
+    batch: list[Ticket[Item]], lanes: list[Lane[Item]], passed: dict[int, Counter[int]]
+) -> None:
+    """Who went while whom else waited."""
+    for ticket in batch:
+        ticket.complete()
+        passed[ticket.item.number].clear()
+        for lane in lanes:
+            passed[lane.number][ticket.item.number] += bool(lane.servable)
+
+
+def test_a_weight_has_to_be_above_0() -> None:
+    with pytest.raises(ValueError, match="weight"):
+        Share(weight=0)
+
+
+def every_third(item: Item) -> bool:
+    return item.number % 3 == 0
+
+
+def complete_noting(scheduler: Scheduler[Item], seen: list[int]) -> None:
+    for batch in scheduler:
+        for ticket in batch:
+            seen.append(ticket.item.number)
+            ticket.complete("seen")
+
+
+def test_items_no_worker_is_to_see_are_handed_on_in_their_place() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    share: Share[Item] = Share(wanted=every_third, stretch=3)
+    lane = scheduler.open(FINITE, on_drop=Drops(), window=2, share=share)
+    seen: list[int] = []
+
+    def read() -> None:
+        for number in range(50):
+            lane.put(Item(number))
+        lane.close()
+
+    threads = [
+        threading.Thread(target=read),
+        threading.Thread(target=complete_noting, args=(scheduler, seen)),
+    ]
+    for thread in threads:
+        thread.start()
+    results = []
+    for item, value in lane:
+        results.append((item.number, value))
+        lane.release()
+    scheduler.close()
+    for thread in threads:
+        thread.join()
+    assert results == [(n, "seen" if n % 3 == 0 else CARRIED) for n in range(50)]
+    assert seen == list(range(0, 50, 3))
+
+
+def test_who_replaces_a_lost_item_that_was_for_a_worker_takes_its_place() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    drops = Drops()
+    lane = scheduler.open(LIVE, on_drop=drops, window=2, share=Share(wanted=every_third, stretch=3))
+    lane.put(Item(0))
+    lane.put(Item(1))
+    assert drops.items == [(0, DropCause.NEWER)]
+    assert numbers(scheduler.take()) == [1]
+
+
+def test_a_thinned_lane_keeps_its_part_and_counts_the_rest() -> None:
+    scheduler: Scheduler[Item] = Scheduler(100)
+    drops = Drops()
+    policy = LanePolicy(capacity=100)
+    lane = scheduler.open(policy, on_drop=drops)
+    lane.thin(0.25)
+    for number in range(40):
+        lane.put(Item(number))
+    assert len(scheduler.take()) == 10
+    assert Counter(cause for _, cause in drops.items) == {DropCause.RATE: 30}
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.booleans(), st.randoms())
+@settings(max_examples=40, deadline=None)
+def test_nothing_is_lost_or_doubled_whatever_happens(
+    every: int, window: int, finite: bool, random: Random
+) -> None:
+    scheduler: Scheduler[Item] = Scheduler(2)
+    drops = Drops()
+    policy = LanePolicy(1000, Overflow.WAIT) if finite else LIVE
+    share: Share[Item] = Share(wanted=lambda item: item.number % every == 0, stretch=every)
+    lane = scheduler.open(policy, on_drop=drops, window=window, share=share)
+    got: list[int] = []
+    put, under_way = 0, list[Ticket[Item]]()
+    for _ in range(200):
+        action = random.randrange(4)
+        if action == 0:
+            lane.put(Item(put))
+            put += 1
+        elif action == 1 and lane.servable:
+            under_way += scheduler.take()
+        elif action == 2 and under_way:
+            under_way.pop(random.randrange(len(under_way))).complete()
+        elif action == 3:
+            waiting = lane._results
+            assert waiting is not None
+            if len(waiting):
+                got.append(waiting.get()[0].number)
+                lane.release()
+    lane.close(discard=True)
+    lost = [number for number, _ in drops.items]
+    assert sorted(got + lost) == list(range(put))
+    assert got == sorted(got)

@@ -120,3 +120,11 @@ def test_wrong_steps_are_found_before_anything_runs(document: dict[str, Any], to
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_document_in_pipelines_is_right(path: Path) -> None:
     PipelineSpec.load(path)
+
+
+def test_an_unknown_key_of_a_source_is_told_what_source_and_stream_take() -> None:
+    wrong = {"reference": "rtsp://camera/1", "max_fbs": 5}
+    with pytest.raises(ConfigError) as caught:
+        build_pipeline(spec_of(sources=[wrong]))
+    for known in ("'max_fbs'", "transport", "max_fps", "max_staleness"):
+        assert known in str(caught.value)

@@ -48,6 +48,59 @@ def models(json_path: Json = None, rounds: Rounds = 9) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
+@app.command()
+def decode(
+    clip: Annotated[Path, typer.Argument(help="A video, samples/street.mp4 for example.")],
+    json_path: Json = None,
+    rounds: Rounds = 5,
+) -> None:
+    """Compare ways to decode less than everything, where 5 pictures a second are wanted.
+
+    CPU seconds per minute of video: the median, with the least and the greatest of all turns. Of
+    the clip as it is, and as cameras would send it: a key frame each second, without and with
+    B-frames.
+    """
+    from tempfile import TemporaryDirectory
+
+    from rich.console import Console
+
+    from streamkit.bench import decode as bench
+
+    table, figures = _decode_table(), list[dict[str, Any]]()
+
+    def told(result: bench.Result) -> None:
+        table.add_row(*_decode_row(result.as_dict()), end_section=result.way is bench.WAYS[-1])
+        figures.append(result.as_dict())
+
+    with TemporaryDirectory() as folder:
+        bench.run(bench.samples_of(clip, Path(folder)), rounds, told)
+    if json_path is not None:
+        json_path.write_text(json.dumps({"decode": figures, "machine": _machine()}, indent=1))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _decode_table() -> Table:
+    from rich.table import Table
+
+    table = Table("clip", "decoded")
+    for name in ("pictures", "decoded", "used", "CPU s per minute", "times as cheap"):
+        table.add_column(name, justify="right")
+    return table
+
+
+def _decode_row(figure: dict[str, Any]) -> list[str]:
+    spreads = [figure["cpu_seconds_per_minute"], figure["ratio"]]
+    told = [
+        f"{s['median']:.{places}f} ({s['low']:.{places}f} - {s['high']:.{places}f})"
+        for s, places in zip(spreads, (2, 1), strict=True)
+    ]
+    way = figure["way"]
+    if way.startswith("auto"):
+        way += f": {figure['mode']}"
+    counts = [str(figure[name]) for name in ("pictures", "decoded", "passed")]
+    return [figure["sample"], way, *counts, *told]
+
+
 def _table() -> Table:
     from rich.table import Table
 

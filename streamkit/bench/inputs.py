@@ -90,6 +90,14 @@ def _smooth(planes: Floats) -> Floats:
     return planes
 
 
+def decoded(seed: int, width: int, height: int) -> Any:
+    """An ``av.VideoFrame`` of the same noise, 4:2:0, as decoders give it."""
+    import av
+
+    noise = av.VideoFrame.from_ndarray(picture(seed, width, height), format="bgr24")
+    return noise.reformat(format="yuv420p")
+
+
 def picture(seed: int, width: int = 1920, height: int = 1080) -> Image:
     """H x W x 3 ``uint8`` of noise; what it shows has no say in how long it takes."""
     chance = np.random.default_rng(seed)

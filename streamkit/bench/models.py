@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from streamkit.bench import inputs, reference
 from streamkit.bench.measure import Comparison, Work, compare
-from streamkit.frame import Image
+from streamkit.frame import Image, VideoFrame
 from streamkit.predictions import Floats, Ints
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ WIDTH, HEIGHT = 1920, 1080
 SQUARE: Final = (inputs.SIDE, inputs.SIDE)
 _SEED: Final = 1
 _BOXES: Final = 8400
+
+Plain: TypeAlias = Callable[[Image, tuple[int, int]], Floats]
+
+_WAYS: Final[tuple[tuple[ResizeFormat, Plain, float | None], ...]] = (
+    ("Fit (grey edges) in", reference.letterboxed, 5),
+    ("Stretch to", reference.stretched, 5),
+)
+_WHEN: Final = datetime(2026, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +51,37 @@ def cases() -> Iterator[Case]:
     """All of them, over made-up inputs that are equal from run to run."""
     yield from _nms_cases()
     yield from _mask_cases()
-    frame = inputs.picture(_SEED, WIDTH, HEIGHT)
-    plain = partial(reference.prepared, frame, SQUARE)
-    yield Case("1080p to 640 x 640, stretched", plain, partial(prepared, frame), 5)
+    yield from _preparations()
 
 
 def run(rounds: int, told: Callable[[Case, Comparison], None]) -> None:
     """Measure all cases; ``told`` hears of each as it is done."""
     for case in cases():
         told(case, compare(case.plain, case.ours, rounds))
+
+
+def _preparations() -> Iterator[Case]:
+    """Of a picture in BGR, and of a frame as the decoder leaves it, which both sides convert."""
+    image, decoded = inputs.picture(_SEED, WIDTH, HEIGHT), inputs.decoded(_SEED, WIDTH, HEIGHT)
+    for resize, plain, target in _WAYS:
+        ours = partial(prepared, image, resize)
+        yield Case(f"1080p BGR to 640, {resize}", partial(plain, image, SQUARE), ours, target)
+    for resize, plain, _ in _WAYS:
+        for name, planes in (("", False), (", from the planes", True)):
+            work = partial(_converted, plain, decoded)
+            ours = partial(_from_frame, decoded, resize, from_planes=planes)
+            yield Case(f"1080p frame to 640, {resize}{name}", work, ours, 5 if planes else None)
+
+
+def _converted(plain: Plain, decoded: Any) -> Floats:
+    return plain(decoded.to_ndarray(format="bgr24"), SQUARE)
+
+
+def _from_frame(decoded: Any, resize: ResizeFormat, *, from_planes: bool) -> Floats:
+    from streamkit.sources.decoding import DecodedPicture
+
+    frame = VideoFrame(DecodedPicture(decoded), 1, _WHEN)
+    return prepared(frame, resize, from_planes=from_planes)
 
 
 def _nms_cases() -> Iterator[Case]:
@@ -125,10 +156,12 @@ def masks(shapes: inputs.Shapes, boxes: Floats, geometry: Geometry) -> Masks:
     return decode(planes, boxes, geometry, SQUARE, InferenceOptions())
 
 
-def prepared(image: Image, resize: ResizeFormat = "Stretch to") -> Floats:
+def prepared(
+    picture: Image | VideoFrame, resize: ResizeFormat = "Stretch to", *, from_planes: bool = False
+) -> Floats:
     """1 x 3 x 640 x 640, as a model prepares its input."""
     from streamkit.models.preprocess import Recipe
 
     tensor = np.empty((1, 3, *SQUARE), np.float32)
-    Recipe(SQUARE, resize).write(image, tensor[0])
+    Recipe(SQUARE, resize, from_planes=from_planes).write(picture, tensor[0])
     return tensor

@@ -91,13 +91,32 @@ def _mask(plane: Floats, box: Floats, size: tuple[int, int]) -> npt.NDArray[np.b
     return np.asarray(full > 0)
 
 
-def prepared(image: Image, size: tuple[int, int]) -> Floats:
-    """1 x 3 x height x width, RGB, 0..1, of a BGR picture, stretched: ``float32`` first, then the
-    size, the order of channels, the planes, and the range, each in a pass of its own."""
+def stretched(image: Image, size: tuple[int, int]) -> Floats:
+    """1 x 3 x height x width, RGB, 0..1, of a BGR picture: ``float32`` first, then its size."""
     import cv2
 
-    resized: Any = cv2.resize(image.astype(np.float32), size)
+    return _as_input(cv2.resize(image.astype(np.float32), size))
+
+
+def letterboxed(image: Image, size: tuple[int, int]) -> Floats:
+    """The same in the picture's own shape, sized in ``uint8``, grey around it."""
+    import cv2
+
+    (width, height), (down, across) = size, image.shape[:2]
+    scale = min(width / across, height / down)
+    inner_w, inner_h = int(across * scale), int(down * scale)
+    left, top = (width - inner_w) // 2, (height - inner_h) // 2
+    edges = top, height - inner_h - top, left, width - inner_w - left
+    small = cv2.resize(image, (inner_w, inner_h))
+    return _as_input(cv2.copyMakeBorder(small, *edges, cv2.BORDER_CONSTANT, value=(114, 114, 114)))
+
+
+def _as_input(resized: Any) -> Floats:
+    """The order of channels, the planes, the type and the range, each in a pass of its own; and in
+    one piece, as ONNX Runtime makes it of what it is given."""
+    import cv2
+
     rgb = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)
-    planes = np.ascontiguousarray(np.transpose(rgb, (2, 0, 1)))[None]
-    planes /= 255
-    return planes
+    planes = np.expand_dims(np.transpose(rgb, (2, 0, 1)).astype(np.float32), axis=0)
+    planes /= 255.0
+    return np.ascontiguousarray(planes)

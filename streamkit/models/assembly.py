@@ -19,12 +19,13 @@ from streamkit.models.store.cache import Cache
 from streamkit.models.store.downloads import Downloads, Remote
 from streamkit.models.store.fetch import OnProgress
 from streamkit.models.store.http import Patience
+from streamkit.models.store.local import LocalFolder
 from streamkit.models.store.package import Package
 from streamkit.models.store.progress import Bars
 from streamkit.models.store.s3 import Bucket
 from streamkit.models.store.url import WebFile
 from streamkit.models.store.weights_api import WeightsApi
-from streamkit.settings import Settings
+from streamkit.settings import Settings, variable
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def switches_of(settings: Settings) -> Switches:
         static_crop=settings.disable_preproc_static_crop,
         contrast=settings.disable_preproc_contrast,
         grayscale=settings.disable_preproc_grayscale,
+        planes=settings.prepare_path == "planes",
     )
 
 
@@ -123,14 +125,15 @@ def store_of(
     access: AccessControl | None = None,
     progress: OnProgress | None = None,
 ) -> Store:
-    """The cache, then the bucket, then the weights API."""
+    """A folder of one's own, then the cache, then the bucket, then the weights API."""
     bucket = bucket_of(settings)
     remotes: list[Remote] = [remote for remote in (bucket, api) if remote is not None]
+    allow = access.require if access is not None else None
     downloads = Downloads(
         Cache(settings.model_cache_dir),
         remotes,
         offline=settings.offline_mode,
-        allow=access.require if access is not None else None,
+        allow=allow,
         progress=progress or Bars(),
     )
 
@@ -140,7 +143,9 @@ def store_of(
         assert package is not None  # the only remote has it, or raises
         return replace(package, model_id=file.url.partition("?")[0])
 
-    return Store([downloads], from_web=from_web)
+    own = settings.model_dir
+    local = [] if own is None else [LocalFolder(own, allow, variable("model_dir"))]
+    return Store([*local, downloads], from_web=from_web)
 
 
 def cleanup_of(settings: Settings) -> Callable[[Where], None] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,10 @@ class InferenceOptions:
     """For ``tradeoff``: 0 is as ``fast``, 1 as ``accurate``."""
     keypoint_confidence: float = 0.0
     """Keep keypoints with at least this confidence (inclusive)."""
+    region: tuple[float, float, float, float] | None = None
+    """left, top, right, bottom as parts of the picture (0 .. 1): all that the model is shown."""
+    input_scale: float = 1.0
+    """Part of the model's usual input, across and down, where its graph leaves that open."""
 
     def __post_init__(self) -> None:
         for name in _FRACTIONS:
@@ -63,8 +67,17 @@ class InferenceOptions:
         choices = get_args(MaskDecodeMode)
         if self.mask_decode_mode not in choices:
             raise ConfigError(f"mask_decode_mode {self.mask_decode_mode!r} is none of {choices}")
+        self._check_view()
         if isinstance(self.class_filter, str):
             raise ConfigError(f"class_filter must be a list of names: [{self.class_filter!r}]")
+
+    def _check_view(self) -> None:
+        if not 0 < self.input_scale <= 1:
+            raise ConfigError(f"input_scale must be above 0, up to 1, not {self.input_scale!r}")
+        if self.region is not None:
+            left, top, right, bottom = self.region
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+                raise ConfigError(f"region must be parts of the picture, not {self.region!r}")
 
     @classmethod
     def of(cls, **given: Any) -> InferenceOptions:
@@ -76,6 +89,8 @@ class InferenceOptions:
         wanted = given.get("class_filter")
         if wanted is not None and not isinstance(wanted, str):
             given["class_filter"] = tuple(wanted)
+        if isinstance(given.get("region"), list):
+            given["region"] = tuple(given["region"])
         try:
             return cls(**given)
         except TypeError as error:
@@ -111,4 +126,14 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Let the session go."""
+        ...
+
+
+@runtime_checkable
+class Scalable(Protocol):
+    """A model whose input may be smaller than usual."""
+
+    def scaled(self, scale: float) -> Model | None:
+        """The same, whose input is about that part of the usual one, across and down; ``None``
+        where its graph does not take that. It lives and ends with the one it was made of."""
         ...

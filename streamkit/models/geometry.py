@@ -27,6 +27,8 @@ class Geometry:
     """In pixels of the picture."""
     placed: Rectangle
     """In pixels of the input; outside of it there is padding."""
+    from_planes: bool = False
+    """Whether the picture was scaled before its colours were converted."""
 
     @property
     def scale(self) -> tuple[float, float]:

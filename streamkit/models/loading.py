@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from streamkit.errors import ConfigError
 from streamkit.models.base import Model
 from streamkit.models.families.stub import StubModel
 from streamkit.models.metadata import read
 from streamkit.models.preprocess import Switches
-from streamkit.models.recognition import recognise
-from streamkit.models.registry import STUB, architecture_of, find, task_of
+from streamkit.models.recognition import is_dense, recognise
+from streamkit.models.registry import (
+    KEYPOINTS,
+    SEGMENTATION,
+    STUB,
+    architecture_of,
+    find,
+    plain,
+    plain_task,
+    suffixes,
+    task_of,
+)
 from streamkit.models.session import Execution, Session
 from streamkit.models.store.package import Package
+
+_EITHER: Final = ("yolov10", "yolo26")
+"""Architectures whose graphs may suppress doubles, or leave it to us."""
 
 
 def load(
@@ -34,8 +49,26 @@ def load(
     session = Session(package.weights, execution)
     if architecture is None:
         architecture, task = recognise(session)
-    family = find(architecture, task or _task(architecture, session))
+    task = plain_task(task or _task(architecture, session))
+    if plain(architecture)[0] in _EITHER and is_dense(session, _extras(task, session, package)):
+        architecture = "yolov8"
+    family = find(architecture, task)
     return family(package, session, off=off, max_batch=max_batch)
+
+
+def _extras(task: str, session: Session, package: Package) -> int | None:
+    """Columns of an object beyond box, confidence and class."""
+    shapes = session.output_shapes
+    if task == SEGMENTATION:
+        return shapes[1][1] if len(shapes) > 1 and len(shapes[1]) > 1 else None
+    if task == KEYPOINTS:
+        told = read(session).keypoints or (_most_keypoints(package), 3)
+        return told[0] * told[1]
+    return 0
+
+
+def _most_keypoints(package: Package) -> int:
+    return max(map(len, (package.keypoints or {}).values()), default=0)
 
 
 def _task(architecture: str, session: Session) -> str:
@@ -45,7 +78,7 @@ def _task(architecture: str, session: Session) -> str:
     told = read(session).task or task_of(architecture)
     if told is None and any(len(shape) == 4 for shape in session.output_shapes):  # masks, points
         raise ConfigError(
-            f"{session.weights} does not say what it does: write -seg, -pose or -cls "
+            f"{session.weights} does not say what it does: write {suffixes(architecture)} "
             f"after architecture={architecture!r}"
         )
     return told or "object-detection"

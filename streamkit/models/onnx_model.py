@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, TypeAlias
+from dataclasses import replace
+from typing import Any, ClassVar, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -86,9 +88,8 @@ class OnnxModel:
         used = len(pictures)
         tensor = np.empty((self._fixed_batch or used, 3, outer_h, outer_w), np.float32)
         tensor[used:] = tensor[:, :, height:] = tensor[:, :, :, width:] = 0
-        images = (p.image if isinstance(p, VideoFrame) else p for p in pictures)
         inside = tensor[:used, :, :height, :width]
-        geometries = [self.recipe.write(image, inside[i]) for i, image in enumerate(images)]
+        geometries = [self.recipe.write(one, inside[i]) for i, one in enumerate(pictures)]
         self._normalise(inside)
         return tensor, geometries
 
@@ -98,6 +99,20 @@ class OnnxModel:
         if not self._sound(outputs, len(tensor)):
             raise InferenceError(self._unlike([output.shape for output in outputs]))
         return outputs
+
+    def scaled(self, scale: float) -> Self | None:
+        """See ``base.Scalable``: in multiples of 32, or of the stride if that is more."""
+        if self._session.input_shape[2:] != (None, None):
+            return None
+        step = max(32, self.stride)
+        width, height = (max(step, round(side * scale / step) * step) for side in self.recipe.size)
+        other = copy.copy(self)
+        other.recipe, other.canvas = replace(self.recipe, size=(width, height)), (width, height)
+        try:
+            other.run(np.zeros((self._fixed_batch or 1, 3, height, width), np.float32))
+        except InferenceError:
+            return None
+        return other
 
     def of_picture(self, outputs: Outputs, index: int) -> Mapping[int, npt.NDArray[Any]]:
         """What the outputs that the family uses say about picture ``index`` of the batch."""
@@ -189,7 +204,9 @@ class OnnxModel:
         width, height = asked or (_SIZE, _SIZE)
         shape = self._session.input_shape
         size = shape[3] or width, shape[2] or height
-        return preprocessing.recipe(size, off) if preprocessing else Recipe(size, self.bare)
+        if preprocessing is not None:
+            return preprocessing.recipe(size, off)
+        return Recipe(size, self.bare, from_planes=off.planes)
 
 
 def _fits(output: Any, shape: Shape) -> bool:

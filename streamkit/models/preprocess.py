@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streamkit.errors import InferenceError
-from streamkit.frame import Image
+from streamkit.frame import Image, VideoFrame
 from streamkit.models.base import Tensor
 from streamkit.models.geometry import Geometry
 from streamkit.models.pixels import CONTRAST, ContrastType, grayscale, mirrored, resized
+from streamkit.models.yuv import Decoded
 
 ResizeFormat: TypeAlias = Literal[
     "Stretch to",
@@ -54,6 +55,8 @@ class Switches:
     static_crop: bool = False
     contrast: bool = False
     grayscale: bool = False
+    planes: bool = False
+    """Not off but on (``STREAMKIT_PREPARE_PATH=planes``): see ``Decoded``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,20 @@ class Recipe:
     contrast: ContrastType | None = None
     grayscale: bool = False
     auto_orient: bool = True
+    from_planes: bool = False
+    """Whether a frame whose colours have not been converted is scaled first (see ``Decoded``)."""
 
     def write(self, picture: Any, planes: Tensor) -> Geometry:
         """Fill ``planes`` (3 x H x W ``float32``, RGB, 0..1) with ``picture``; where it then lies.
 
-        ``picture``: H x W (x 1, 3 or 4) ``uint8``, BGR. ``InferenceError`` for anything else.
+        ``picture``: a frame, or H x W (x 1, 3 or 4) ``uint8``, BGR. ``InferenceError`` for anything
+        else.
         """
+        if isinstance(picture, VideoFrame):
+            decoded = Decoded.of(picture) if self._needs_no_pixels() else None
+            if decoded is not None:
+                return replace(self._place(decoded, planes), from_planes=True)
+            picture = picture.image
         image = as_bgr(picture)
         height, width = image.shape[:2]
         left, top, right, bottom = self._visible(width, height)
@@ -85,14 +96,21 @@ class Recipe:
             image = CONTRAST[self.contrast](np.ascontiguousarray(image))
         if self.grayscale:
             image = grayscale(image)
-        if self.resize == "Stretch to":
-            write_planes(resized(image, self.size), planes)
-            region, placed = (left, top, right, bottom), (0, 0, *self.size)
-            return Geometry((width, height), region, placed)
-        fitted = _fill if self.resize == "Fill (with center crop) in" else self._fit
-        inner = fitted(image, planes)
+        inner = self._place(Pixels(image), planes)
         x1, y1, x2, y2 = inner.region
         return Geometry((width, height), (x1 + left, y1 + top, x2 + left, y2 + top), inner.placed)
+
+    def _place(self, source: Resizable, planes: Tensor) -> Geometry:
+        """All of it, or as much as the way to resize shows."""
+        if self.resize == "Stretch to":
+            write_planes(source.resized(self.size), planes)
+            return Geometry(source.size, (0, 0, *source.size), (0, 0, *self.size))
+        fitted = _fill if self.resize == "Fill (with center crop) in" else self._fit
+        return fitted(source, planes)
+
+    def _needs_no_pixels(self) -> bool:
+        steps = self.crop is not None or self.contrast is not None or self.grayscale
+        return self.from_planes and not steps
 
     def _visible(self, width: int, height: int) -> tuple[int, int, int, int]:
         """The static crop in whole pixels, at least one of them."""
@@ -102,13 +120,13 @@ class Recipe:
         left, top = int(x1 / 100 * width), int(y1 / 100 * height)
         return left, top, max(left + 1, int(x2 / 100 * width)), max(top + 1, int(y2 / 100 * height))
 
-    def _fit(self, image: Image, planes: Tensor) -> Geometry:
+    def _fit(self, source: Resizable, planes: Tensor) -> Geometry:
         """The whole picture in its own shape, in the middle of the input."""
-        (width, height), (outer_w, outer_h) = (image.shape[1], image.shape[0]), self.size
+        (width, height), (outer_w, outer_h) = source.size, self.size
         scale = min(outer_w / width, outer_h / height)
         inner_w, inner_h = max(1, round(width * scale)), max(1, round(height * scale))
         left, top = (outer_w - inner_w) // 2, (outer_h - inner_h) // 2
-        small = resized(image, (inner_w, inner_h))
+        small = source.resized((inner_w, inner_h))
         edge = _EDGES[self.resize]
         if edge is None:
             _write_mirrored(small, planes, left, top)
@@ -117,6 +135,36 @@ class Recipe:
             write_planes(small, planes[:, top : top + inner_h, left : left + inner_w])
         placed = (left, top, left + inner_w, top + inner_h)
         return Geometry((width, height), (0, 0, width, height), placed)
+
+
+class Resizable(Protocol):
+    """A picture, in whatever form."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)"""
+        ...
+
+    def resized(self, size: tuple[int, int]) -> Image:
+        """Bilinear to ``size`` (width, height), BGR."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A picture in BGR."""
+
+    image: Image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)"""
+        height, width = self.image.shape[:2]
+        return width, height
+
+    def resized(self, size: tuple[int, int]) -> Image:
+        """See ``Resizable``."""
+        return resized(self.image, size)
 
 
 def as_bgr(picture: Any) -> Image:
@@ -138,13 +186,13 @@ def _complaint(picture: Any) -> str:
     return f"a picture must be uint8 of height x width x 3 (BGR), not {found}"
 
 
-def _fill(image: Image, planes: Tensor) -> Geometry:
+def _fill(source: Resizable, planes: Tensor) -> Geometry:
     """The input full of picture: its middle in its own shape, the rest cut off."""
-    (width, height), (outer_h, outer_w) = (image.shape[1], image.shape[0]), planes.shape[1:]
+    (width, height), (outer_h, outer_w) = source.size, planes.shape[1:]
     scale = max(outer_w / width, outer_h / height)
     inner_w, inner_h = max(outer_w, round(width * scale)), max(outer_h, round(height * scale))
     left, top = (inner_w - outer_w) // 2, (inner_h - outer_h) // 2
-    large = resized(image, (inner_w, inner_h))
+    large = source.resized((inner_w, inner_h))
     write_planes(large[top : top + outer_h, left : left + outer_w], planes)
     across, down = width / inner_w, height / inner_h
     region = left * across, top * down, (left + outer_w) * across, (top + outer_h) * down

@@ -34,6 +34,21 @@ def recognise(session: Session) -> tuple[str, str]:
     return architecture, task
 
 
+def is_dense(session: Session, extras: int | None) -> bool:
+    """Whether output 0 has a column for each box, doubles and all, as YOLOv8 has, and not a row for
+    each object: both are exported of YOLOv10 and YOLO26, the former unless asked otherwise.
+
+    ``extras``: columns of an object beyond the six that all have; ``None`` where nobody knows.
+    """
+    head = session.output_shapes[0] if session.output_shapes else ()
+    if len(head) != 3 or read(session).end_to_end:
+        return False
+    _, rows, columns = head
+    if columns is None or rows is None or (extras is not None and columns == _ROW + extras):
+        return False
+    return rows < columns
+
+
 def _extras(task: str, shapes: tuple[Shape, ...], metadata: Metadata) -> int | None:
     """How many columns a head has beyond boxes and classes; ``None``: there can be no such head."""
     if task == DETECTION and len(shapes) == 1:

@@ -37,18 +37,23 @@ MODELS: Final[Mapping[tuple[str, str, str], str]] = {
     ("yolov5", SEGMENTATION, "onnx"): "streamkit.models.families.yolov5:Yolov5Segmenter",
     ("yolov7", SEGMENTATION, "onnx"): "streamkit.models.families.yolov7:Yolov7Segmenter",
     ("yolov8", SEGMENTATION, "onnx"): "streamkit.models.families.yolo:YoloSegmenter",
+    ("yolov9", SEGMENTATION, "onnx"): "streamkit.models.families.yolo:YoloSegmenter",
     ("yolov11", SEGMENTATION, "onnx"): "streamkit.models.families.yolo:YoloSegmenter",
+    ("yolov12", SEGMENTATION, "onnx"): "streamkit.models.families.yolo:YoloSegmenter",
     ("yolo26", SEGMENTATION, "onnx"): "streamkit.models.families.yolo26:Yolo26Segmenter",
     ("yolact", SEGMENTATION, "onnx"): "streamkit.models.families.yolact:YolactSegmenter",
     ("rfdetr", SEGMENTATION, "onnx"): "streamkit.models.families.rfdetr:RfDetrSegmenter",
     ("yolov8", KEYPOINTS, "onnx"): "streamkit.models.families.yolo:YoloPose",
     ("yolov11", KEYPOINTS, "onnx"): "streamkit.models.families.yolo:YoloPose",
+    ("yolov12", KEYPOINTS, "onnx"): "streamkit.models.families.yolo:YoloPose",
     ("yolo26", KEYPOINTS, "onnx"): "streamkit.models.families.yolo26:Yolo26Pose",
     ("rfdetr", KEYPOINTS, "onnx"): "streamkit.models.families.rfdetr:RfDetrPose",
     ("vit", CLASSIFICATION, "onnx"): "streamkit.models.families.vit:VitClassifier",
     ("resnet", CLASSIFICATION, "onnx"): "streamkit.models.families.resnet:ResNetClassifier",
     ("yolov8", CLASSIFICATION, "onnx"): "streamkit.models.families.yolo:YoloClassifier",
     ("yolov11", CLASSIFICATION, "onnx"): "streamkit.models.families.yolo:YoloClassifier",
+    ("yolov12", CLASSIFICATION, "onnx"): "streamkit.models.families.yolo:YoloClassifier",
+    ("yolo26", CLASSIFICATION, "onnx"): "streamkit.models.families.yolo:YoloClassifier",
 }
 
 _ALSO: Final[Mapping[str, str]] = {"yolov26": "yolo26", "yolonas": "yolo_nas"}
@@ -57,7 +62,7 @@ _NAMES: Final = re.compile(
     r"(?P<yolo5>yolov?5)(v[26])?[nsmlx]?(?P<task5>-seg)?"
     r"|(?P<yolo>yolov?(?:7|8|9|10|11|12|26))[nstmblxce]?(?P<task>-seg|-pose|-cls)?"
     r"|(?P<nas>yolo_?nas)(_[sml])?"
-    r"|(?P<detr>rfdetr)(-nas)?(?P<task_detr>-seg|-keypoint)?"
+    r"|(?P<detr>rfdetr)(-nas)?(?P<task_detr>-seg|-keypoint|-pose)?"
     r"(-(nano|small|medium|base|large|xlarge|xxlarge|2xlarge|preview))?"
     r"|(?P<resnet>resnet)(18|34|50|101)?"
     r"|(?P<other>vit|yolact)"
@@ -113,6 +118,15 @@ def task_of(architecture: str) -> str | None:
     name, told = plain(architecture)
     tasks = [task for known, task, _ in MODELS if known == name]
     return told or (tasks[0] if len(tasks) == 1 else None)
+
+
+def suffixes(architecture: str) -> str:
+    """What tells the task of an architecture in its name: ``-seg, -pose or -cls``."""
+    name, _ = plain(architecture)
+    known = [task for known, task, _ in MODELS if known == name]
+    words = ("-keypoint" if name == "rfdetr" else "-pose"), "-seg", "-cls"
+    fitting = [word for word in words if not known or _SUFFIXES[word] in known]
+    return " or ".join(sorted(fitting))
 
 
 def find(architecture: str, task: str, backend: str = "onnx") -> Family:

@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+from streamkit.admission import Ledger
 from streamkit.errors import InferenceError, StreamkitError
 from streamkit.frame import Image, VideoFrame
 from streamkit.meters import Histogram
-from streamkit.models.base import InferenceOptions, Model
+from streamkit.models.base import InferenceOptions, Model, Scalable
+from streamkit.models.regions import placed, seen
 from streamkit.predictions import Prediction
-from streamkit.scheduler import FINITE, Lane, LanePolicy, OnDrop, Scheduler, Ticket
+from streamkit.scheduler import FINITE, Lane, LanePolicy, OnDrop, Scheduler, Share, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ class Timings:
     prepare: Histogram = field(default_factory=Histogram)
     run: Histogram = field(default_factory=Histogram)
     finish: Histogram = field(default_factory=Histogram)
+    from_planes: Histogram = field(default_factory=Histogram)
+    """``prepare`` of those frames that were scaled before their colours were converted."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +42,17 @@ class _Turn:
     model: Model
     runs: int = 0
     over: bool = False
+    scaled: dict[float, Model | None] = field(default_factory=dict)
+    """The same with smaller inputs, where that can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a lane wants of a shared model."""
+
+    options: InferenceOptions = field(default_factory=InferenceOptions)
+    instead: SharedModel | None = None
+    """Another model, which answers in its place, on its threads; who sets it holds it loaded."""
 
 
 class SharedModel:
@@ -49,6 +65,8 @@ class SharedModel:
         self._turn = _Turn(model)
         self._turns = threading.Lock()
         self.timings = Timings()
+        self.ledger = Ledger()
+        """Which streams want how much of it."""
         self._workers = workers
         self._users = 0
         self._lock = threading.Lock()
@@ -87,6 +105,22 @@ class SharedModel:
                 turn.model.close()
 
     @property
+    def workers(self) -> int:
+        """How many frames (or batches) are worked on at the same time."""
+        return self._workers
+
+    @property
+    def busy(self) -> float:
+        """Seconds of work in all, of every thread that ran it."""
+        times = self.timings
+        return times.prepare.total + times.run.total + times.finish.total
+
+    def scalable(self, scale: float) -> bool:
+        """Whether it can take an input of that part of its usual size."""
+        with self._using() as model:
+            return self._scaled(model, scale) is not None
+
+    @property
     def users(self) -> int:
         """How many hold it."""
         return self._users
@@ -113,6 +147,10 @@ class SharedModel:
                 self._join(until)
                 self._threads = []
 
+    def inside(self) -> bool:
+        """Whether the calling thread is one of the model's own."""
+        return threading.current_thread() in self._threads
+
     def _join(self, until: float | None) -> None:
         for thread in self._threads:
             thread.join(None if until is None else max(0.0, until - time.monotonic()))
@@ -127,6 +165,7 @@ class SharedModel:
         on_take: Callable[[VideoFrame], None] | None = None,
         options: InferenceOptions | None = None,
         policy: LanePolicy = FINITE,
+        share: Share[VideoFrame] | None = None,
     ) -> Lane[VideoFrame]:
         """A stream's way through the model, between ``start`` and ``stop``.
 
@@ -138,7 +177,8 @@ class SharedModel:
             on_drop=on_drop,
             on_take=on_take,
             window=self._workers + 2,
-            options=options or InferenceOptions(),
+            options=Wish(options or InferenceOptions()),
+            share=share,
         )
 
     def infer(
@@ -149,8 +189,51 @@ class SharedModel:
         with self._using() as model:
             for start in range(0, len(pictures), model.max_batch):
                 part = slice(start, start + model.max_batch)
-                predictions += self._run(model, pictures[part], options[part])
+                predictions += self._batch(model, pictures[part], options[part])
         return predictions
+
+    def _batch(
+        self,
+        model: Model,
+        pictures: Sequence[VideoFrame | Image],
+        options: Sequence[InferenceOptions],
+    ) -> list[Prediction]:
+        """One run, or one for each size of input that is wanted."""
+        shown = seen(pictures, options)
+        scales = {wanted.input_scale for wanted in options}
+        if scales == {1.0}:
+            found = self._run(model, shown, options)
+        else:
+            found = self._by_scale(model, shown, options, scales)
+        everything = zip(found, pictures, options, strict=True)
+        return [placed(prediction, picture, wanted) for prediction, picture, wanted in everything]
+
+    def _by_scale(
+        self,
+        model: Model,
+        pictures: Sequence[VideoFrame | Image],
+        options: Sequence[InferenceOptions],
+        scales: set[float],
+    ) -> list[Prediction]:
+        found: dict[int, Prediction] = {}
+        for scale in scales:
+            chosen = [i for i, wanted in enumerate(options) if wanted.input_scale == scale]
+            part = [pictures[i] for i in chosen], [options[i] for i in chosen]
+            fitting = self._scaled(model, scale) or model
+            found |= dict(zip(chosen, self._run(fitting, *part), strict=True))
+        return [found[i] for i in range(len(pictures))]
+
+    def _scaled(self, model: Model, scale: float) -> Model | None:
+        """``model`` with an input of that part of its size; made once for each. ``None`` where the
+        graph has but one size."""
+        if scale == 1.0:
+            return model
+        turn = self._turn
+        if turn.model is not model:  # it is being swapped: its last runs are not worth a search
+            return None
+        if scale not in turn.scaled:
+            turn.scaled[scale] = model.scaled(scale) if isinstance(model, Scalable) else None
+        return turn.scaled[scale]
 
     def _run(
         self,
@@ -167,13 +250,17 @@ class SharedModel:
             model.finish(outputs, index, geometry, wanted)
             for index, (geometry, wanted) in enumerate(zip(geometries, options, strict=True))
         ]
-        self._measure(len(pictures), began, prepared, ran)
+        self._measure(geometries, began, prepared, ran)
         return predictions
 
-    def _measure(self, count: int, began: float, prepared: float, ran: float) -> None:
-        finished = time.perf_counter()
-        for _ in range(count):
+    def _measure(
+        self, geometries: Sequence[Any], began: float, prepared: float, ran: float
+    ) -> None:
+        finished, count = time.perf_counter(), len(geometries)
+        for geometry in geometries:
             self.timings.prepare.add((prepared - began) / count)
+            if getattr(geometry, "from_planes", False):
+                self.timings.from_planes.add((prepared - began) / count)
             self.timings.run.add((ran - prepared) / count)
             self.timings.finish.add((finished - ran) / count)
 
@@ -189,8 +276,7 @@ class SharedModel:
         """Complete or fail every ticket. A batch that fails is tried again one by one, so that a
         stream whose pictures the model cannot take does not end its neighbours."""
         try:
-            frames = [ticket.item for ticket in batch]
-            predictions = self.infer(frames, [ticket.lane.options for ticket in batch])
+            predictions = self._answers(batch)
         except Exception as error:  # noqa: BLE001 - a thread begins here
             if len(batch) > 1:
                 for ticket in batch:
@@ -200,6 +286,21 @@ class SharedModel:
         else:
             for ticket, prediction in zip(batch, predictions, strict=True):
                 ticket.complete(prediction)
+
+    def _answers(self, batch: Tickets) -> list[Prediction]:
+        """By the model each lane wants now, in the order of the batch."""
+        wishes: list[Wish] = [ticket.lane.options for ticket in batch]
+        frames = [ticket.item for ticket in batch]
+        who = {wish.instead for wish in wishes}
+        if len(who) == 1:
+            model = who.pop() or self
+            return model.infer(frames, [wish.options for wish in wishes])
+        found: dict[int, Prediction] = {}
+        for instead in who:
+            chosen = [i for i, wish in enumerate(wishes) if wish.instead is instead]
+            part = [frames[i] for i in chosen], [wishes[i].options for i in chosen]
+            found |= dict(zip(chosen, (instead or self).infer(*part), strict=True))
+        return [found[i] for i in range(len(batch))]
 
     def _fail(self, ticket: Ticket[VideoFrame], error: Exception) -> None:
         log.debug("%s failed on %r", self.model.model_id, ticket.item, exc_info=error)

@@ -16,6 +16,8 @@ class Sink(Protocol):
     ``capacity`` (int) says how many results of each live stream may wait
     while ``write`` is busy before the oldest is dropped and counted; 1 where it is absent, so
     that a slow sink always gets the freshest. Finite streams wait and lose nothing.
+    ``forget(source_id)`` is called, like ``write``, when a source was removed and its state here
+    may go.
     """
 
     def write(self, result: Result) -> None:

@@ -43,6 +43,11 @@ class Timeline:
         self.newest = max(self.newest, position)
         return position
 
+    def forget(self, source_id: Hashable) -> None:
+        """This source is gone."""
+        self._offsets.pop(source_id, None)
+        self._positions.pop(source_id, None)
+
     def _join(self, now: int) -> int:
         for offset in self._offsets.values():
             if abs(now - offset - self.newest) <= self.AGREE:

@@ -57,6 +57,8 @@ class VideoFileSink(Sink):
         self._interval = round(750_000 / fps)  # three quarters: a clock that jitters is not late
         self._timeline = Timeline(fps)
         self._latest: dict[Hashable, Image] = {}
+        self._places: list[int | None] = []
+        """Whose pictures stand where in the lists that ``on_prediction`` gets, as far as known."""
         self._written = -self._interval
         self._recording: Recording | None = None
         self._ended: str | None = None
@@ -109,6 +111,11 @@ class VideoFileSink(Sink):
                 recording.finish()
                 log.info("recorded %s", self.path)
 
+    def forget(self, source_id: int) -> None:
+        """This source is gone: its last picture leaves the mosaic."""
+        self._latest.pop(source_id, None)
+        self._timeline.forget(source_id)
+
     def release(self) -> None:
         """The neighbour's name for ``close``."""
         self.close()
@@ -129,6 +136,7 @@ class VideoFileSink(Sink):
 
     def _take_batch(self, predictions: Sequence[Any], frames: Sequence[VideoFrame | None]) -> None:
         size = self._size = self._size or _HD
+        self._follow(frames)
         for index in range(len(frames)):
             self._latest.setdefault(index, blank((16, 16)))
         for index, picture in self._painter.batch(predictions, frames, size).items():
@@ -140,6 +148,22 @@ class VideoFileSink(Sink):
         ]
         if positions:
             self._record(self._mosaic(), max(positions))
+
+    def _follow(self, frames: Sequence[VideoFrame | None]) -> None:
+        """Where sources were added or removed, no tile keeps a picture of another one."""
+        ids = [None if frame is None else frame.source_id for frame in frames]
+        known = zip(ids, self._places, strict=False)
+        if len(ids) != len(self._places) or any(
+            now is not None and before is not None and now != before for now, before in known
+        ):
+            for index in range(len(ids), len(self._places)):
+                self._timeline.forget(index)
+            self._latest, self._places = {}, ids
+        else:
+            self._places = [
+                before if now is None else now
+                for now, before in zip(ids, self._places, strict=True)
+            ]
 
     def _mosaic(self) -> Image:
         order = sorted(self._latest, key=lambda source_id: (source_id is None, source_id))

@@ -60,6 +60,13 @@ class WindowSink(Sink):
         if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
             self.close()
 
+    def forget(self, source_id: int) -> None:
+        """This source is gone, and its window with it."""
+        name = f"{self._title} - {source_id}"
+        if name in self._windows and _visible(name):
+            cv2.destroyWindow(name)
+        self._windows.discard(name)
+
     def close(self) -> None:
         self.closed = True
         while self._windows:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from streamkit import plugins
-from streamkit.errors import ConfigError
+from streamkit.errors import ConfigError, StreamkitError
 from streamkit.sources.base import Source
 from streamkit.sources.properties import options_from
+from streamkit.sources.reference import Locator, kept_elsewhere, located
 
 SOURCES = {
     "file": "streamkit.sources.file:FileSource",
@@ -25,6 +27,9 @@ SOURCES = {
     "generator": "streamkit.sources.generator:GeneratorSource",
 }
 
+SHAREABLE = ("rtsp", "network", "http", "webcam")
+"""Kinds of which one connection can serve several streams, and sometimes has to."""
+
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _SCHEMES = {
     **dict.fromkeys(("rtsp", "rtsps"), "rtsp"),
@@ -35,7 +40,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def open_source(reference: Any, **options: Any) -> Source:
+def open_source(reference: Any, *, isolated: bool = False, **options: Any) -> Source:
     """The source that ``reference`` stands for; nothing is opened yet, except to look at HTTP.
 
     A number or ``/dev/video*``: webcam. ``rtsp(s)://`` and other live addresses: camera.
@@ -43,26 +48,66 @@ def open_source(reference: Any, **options: Any) -> Source:
     instead). A path or ``file://``: a video, an image or a folder of images.
     ``replay:clip.mp4``: a video, as if it were a camera. ``synthetic:fps=30``. A generator,
     iterable, callable or producer object. ``"module:Class"``.
-    A ``Source`` stays as it is. ``options`` are the keywords of the class behind it.
+    ``env:NAME``, ``keyring:SERVICE/USER`` and ``${NAME}`` stand for an address kept elsewhere.
+    A ``Source`` stays as it is. ``options`` are the keywords of the class behind it; ``isolated``
+    runs that in a process of its own, which may hang or crash.
     Raises ``ConfigError`` for what none of them takes.
     """
     if isinstance(reference, Source):
-        if options:
+        if options or isolated:
             raise ConfigError("options belong to the source that was passed, give them to it")
         return reference
     name, argument, written = _recognised(reference)
+    if _is_isolated(name, isolated):
+        return _in_a_process(name, argument, {**written, **options})
     made = plugins.build(SOURCES, name, {**written, **options}, *argument)
     if not isinstance(made, Source):
         raise ConfigError(f"{name!r} is not a source: it lacks live, reference, read or interrupt")
     return made
 
 
-def check_source(reference: Any, **options: Any) -> None:
+def check_source(reference: Any, *, isolated: bool = False, **options: Any) -> None:
     """Raise the ``ConfigError`` that ``open_source`` would, without making or opening anything."""
     if isinstance(reference, Source):
+        open_source(reference, **options)
         return
     name, argument, written = _recognised(reference)
+    _is_isolated(name, isolated)
     plugins.check(plugins.load(SOURCES, name), name, {**written, **options}, *argument)
+    if name in ("rtsp", "network", "http"):
+        Locator(str(argument[0]), options.get("username"), options.get("password"))
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a shared connection is opened with; its ``repr`` shows neither address nor options."""
+
+    kind: str
+    what: Hashable = field(repr=False)
+
+
+def connection_of(reference: Any, **options: Any) -> Connection | None:
+    """Equal for what reads one and the same device or address with the same options, credentials
+    included. ``None`` for what is not to be shared. Raises ``ConfigError`` as ``open_source``."""
+    if isinstance(reference, Source):
+        return None
+    name, argument, written = _recognised(reference)
+    if name not in SHAREABLE:
+        return None
+    place = str(argument[0])
+    place = f"/dev/video{place}" if name == "webcam" and place.isdecimal() else place
+    what = (place, _frozen({**written, **options}))
+    try:
+        hash(what)
+    except TypeError:
+        return None
+    return Connection(name, what)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(sorted((key, _frozen(inner)) for key, inner in value.items()))
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def adapter_of(reference: Any) -> Callable[..., Any]:
@@ -83,6 +128,27 @@ def options_from_properties(properties: Mapping[str, Any], reference: Any = None
     return options_from(properties, plugins.options_of(adapter_of(reference)))
 
 
+def _is_isolated(name: str, wanted: object) -> bool:
+    if not isinstance(wanted, bool):
+        raise ConfigError("isolated is true or false")
+    if wanted and name == "generator":
+        raise ConfigError("isolated: what lives in this process cannot be read in another one")
+    return wanted
+
+
+def _in_a_process(name: str, argument: tuple[Any, ...], options: Mapping[str, Any]) -> Source:
+    from streamkit.sources.isolated import IsolatedSource
+
+    made_by = plugins.load(SOURCES, name)
+    fitting = plugins.check(made_by, name, options, *argument)
+    try:
+        return IsolatedSource(made_by, argument, fitting)
+    except StreamkitError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{name!r} cannot use what it was given: {error}") from error
+
+
 def _recognised(reference: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """The adapter's name, its positional argument, and options written in the reference."""
     if isinstance(reference, int) and not isinstance(reference, bool):
@@ -99,6 +165,8 @@ def _recognised(reference: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
 def _written(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     if not text.strip():
         raise ConfigError("an empty video reference: give a path, an address or a camera's number")
+    if kept_elsewhere(text):
+        return _written(located(text))[0], (text,), {}
     if text.isdecimal() or text.startswith("/dev/video"):
         return "webcam", (text,), {}
     if invented := _invented(text):

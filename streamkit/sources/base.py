@@ -24,6 +24,8 @@ class SourceProperties:
     is_reconnectable: bool | None = None
     timestamp_created: datetime | None = None
     """When the first frame of a recording was taken (aware UTC), if known."""
+    codec: str | None = None
+    """By FFmpeg's name, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Capture:
     """Seconds by which ``timestamp`` may be wrong; ``None`` where nobody can say."""
     concealed: bool = False
     """Made from damaged or missing data: parts of it were never seen by the camera."""
+    arrived: float | None = None
+    """``time.monotonic()`` when it was decoded, where it has waited since."""
+    missed: int = 0
+    """Pictures before it, since the last one, that nobody took in time."""
 
 
 Captures: TypeAlias = Generator[Capture, None, None]

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame as DecodedFrame
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
+from streamkit.credentials import Masking
 from streamkit.errors import SourceConnectionError, SourceError, StreamErrorCode
 from streamkit.frame import Clock, Image, Plane
+from streamkit.sources import ffmpeg_log
 from streamkit.sources.base import Capture, Source, SourceProperties
+from streamkit.sources.decoder import Decoder, Demand
+from streamkit.sources.motion import motion_of
+from streamkit.sources.timing import CaptureClock
+
+for _name in ("http", "https", "rtmp", "rtp", "rtsp", "srt", "tcp", "tls", "udp"):
+    # Of these parts of FFmpeg, whoever turns its messages on sees addresses and log-ins.
+    logging.getLogger(f"libav.{_name}").addFilter(Masking())
 
 READ_SLICE = 0.7
 """Seconds of silence after which a native read looks up. FFmpeg polls in steps of 0.1 s."""
@@ -43,6 +56,9 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], StreamErrorCode, str], ...]
     ),
     ((ConnectionResetError, BrokenPipeError), StreamErrorCode.LOST, "the connection was lost"),
 )
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
+_BT601 = (2, 5, 6)
+"""FFmpeg's numbers for unspecified, BT.470 BG and SMPTE 170M."""
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 
@@ -51,9 +67,9 @@ class DecodedPicture:
 
     __slots__ = ("frame", "height", "turns", "width")
 
-    def __init__(self, frame: DecodedFrame) -> None:
+    def __init__(self, frame: DecodedFrame, turns: int | None = None) -> None:
         self.frame = frame
-        self.turns = round(frame.rotation / 90) % 4
+        self.turns = round(frame.rotation / 90) % 4 if turns is None else turns
         """Quarter turns, counter-clockwise, from the planes to the upright picture."""
         across, down = frame.width, frame.height
         self.width, self.height = (down, across) if self.turns % 2 else (across, down)
@@ -63,9 +79,28 @@ class DecodedPicture:
         """H x W ``uint8``: the first plane as it is, not turned; the green of what has no luma."""
         if self.frame.format.is_rgb or self.frame.format.components[0].bits != 8:
             return self.bgr()[..., 1]
-        plane: Any = self.frame.planes[0]  # a buffer, which its type does not say
+        return self._plane(0)
+
+    def yuv420(self) -> tuple[Plane, Plane, Plane] | None:
+        """Its planes as they are; ``None`` for pictures that are turned, of odd size, or of other
+        colours than FFmpeg takes pictures for that do not say which they have."""
+        frame = self.frame
+        plain = frame.format.name == "yuv420p" and frame.colorspace in _BT601
+        if not plain or frame.color_range == ColorRange.JPEG or self.turns:
+            return None
+        if frame.width % 2 or frame.height % 2:
+            return None
+        return self._plane(0), self._plane(1), self._plane(2)
+
+    def _plane(self, number: int) -> Plane:
+        plane: Any = self.frame.planes[number]  # a buffer, which its type does not say
         rows: Plane = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
         return rows[:, : plane.width]
+
+    @property
+    def motion(self) -> float | None:
+        """The part of its area that moved, where motion vectors were asked for: ``motion_of``."""
+        return motion_of(self.frame)
 
     def bgr(self) -> Image:
         """H x W x 3 ``uint8`` BGR. 0.9 ms for 1280 x 720 on one core."""
@@ -130,6 +165,11 @@ def video_of(container: InputContainer, reference: str) -> VideoStream:
     return streams[0]
 
 
+def counts_only(container: InputContainer) -> bool:
+    """Does this format only count pictures? FFmpeg then takes some rate for granted."""
+    return bool(container.format.flags & _NO_TIMESTAMPS)
+
+
 def recording(
     container: InputContainer,
     stream: VideoStream,
@@ -147,39 +187,57 @@ def recording(
     stream.thread_type = "AUTO"
     stream.thread_count = min(FILE_THREADS, os.cpu_count() or 1)
     damaged = shown = 0
-    for packet in container.demux():
-        if stopped.is_set():
-            return
-        if packet.stream_index != stream.index:
-            continue
-        frames, fault = ([], True) if packet.is_corrupt else _decoded(packet)
-        damaged += bool(fault and shown)  # before the first picture it is a missing key frame
-        for frame in frames:
-            shown += 1
-            moment = timeline.at(None if frame.pts is None else frame.time)
-            damaged += frame.is_corrupt
-            if not frame.is_corrupt and not skip.passes(frame):
-                yield Capture(DecodedPicture(frame), moment, Clock.PTS)
+    try:
+        for packet in container.demux():
+            if stopped.is_set():
+                return
+            if packet.stream_index != stream.index:
+                continue
+            frames, fault = ([], True) if packet.is_corrupt else _decoded(packet)
+            damaged += bool(fault and shown)  # before the first picture it is a missing key frame
+            for frame in frames:
+                shown += 1
+                moment = timeline.at(None if frame.pts is None else frame.time)
+                damaged += frame.is_corrupt
+                if not frame.is_corrupt and not skip.passes(frame):
+                    yield Capture(DecodedPicture(frame), moment, Clock.PTS)
+    finally:
+        _at_rest(stream)
     if damaged:
         raise SourceError(f"{reference}: {damaged} pictures are damaged", StreamErrorCode.CORRUPT)
 
 
 def broadcast(
-    packets: Iterator[av.Packet[Any]], stream: VideoStream, stopped: threading.Event
+    packets: Iterator[av.Packet[Any]],
+    stream: VideoStream,
+    stopped: threading.Event,
+    demand: Demand | None = None,
+    reference: str = "video",
+    clock: CaptureClock | None = None,
 ) -> Iterator[Capture]:
-    """The pictures of something live, each with the time at which its packet arrived.
+    """The pictures of something live, each with its time by ``clock`` (none: when it arrived).
 
-    Returns when ``stopped`` or when the packets end. A packet that cannot be decoded (damaged
-    on its way, or before the first key frame) is passed over.
+    Returns when ``stopped`` or when the packets end. What is decoded is up to ``demand`` (none:
+    everything, in software). A packet that cannot be decoded (damaged on its way, or before the
+    first key frame) is passed over; pictures made from damaged ones are marked ``concealed``.
     """
-    # Measured: frame threads hold back two pictures (127 ms against 50 ms at 25 fps).
-    stream.thread_type = "SLICE"
-    for packet in packets:
-        arrived = datetime.now(UTC)
+    ffmpeg_log.listen()
+    decoder = Decoder(stream, demand or Demand(), reference)
+    clock = clock or CaptureClock(reference, "arrival")
+    for packet, lost in ffmpeg_log.packets(packets):
         if packet.stream_index != stream.index:
             continue
-        for frame in _decoded(packet)[0]:
-            yield Capture(DecodedPicture(frame), arrived, Clock.ARRIVAL)
+        clock.heard(*_times(packet))
+        for frame, concealed in decoder.pictures(packet, lost):
+            at = clock.at(None if frame.pts is None else frame.time)
+            yield Capture(
+                DecodedPicture(frame),
+                at.timestamp,
+                at.clock,
+                at.uncertainty,
+                concealed=concealed,
+                arrived=clock.arrived,
+            )
         if stopped.is_set():
             return
 
@@ -237,6 +295,7 @@ def declared(
         fps=float(rate) if rate else 0.0,
         is_reconnectable=not is_file,
         timestamp_created=created,
+        codec=stream.codec_context.codec.canonical_name,
     )
 
 
@@ -278,6 +337,23 @@ def translated(error: BaseException, reference: str, *, opening: bool) -> Source
 def lost(reference: str, text: str = "the stream ended") -> SourceError:
     """A live source has no end: whoever stops sending was lost."""
     return _error(False, reference, text, StreamErrorCode.LOST)
+
+
+def _at_rest(stream: VideoStream) -> None:
+    """Let the decoder's threads finish. Closing it does not let go of the interpreter, and a thread
+    that has something to say in FFmpeg's log then waits for that for ever (seen with PyAV 18.1)."""
+    with suppress(av.FFmpegError):
+        stream.codec_context.decode(None)
+
+
+def _times(packet: av.Packet[Any]) -> tuple[float | None, float | None]:
+    """The pts of a packet, and the Unix time its sender gives it (``AVProducerReferenceTime``)."""
+    if packet.pts is None or not packet.time_base:
+        return None, None
+    pts = float(packet.pts * packet.time_base)
+    if not packet.has_sidedata("prft"):
+        return pts, None
+    return pts, struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))[0] / 1e6
 
 
 def _decoded(packet: av.Packet[Any]) -> tuple[list[DecodedFrame], bool]:

@@ -22,6 +22,7 @@ from streamkit.sources.decoding import (
     translated,
     video_of,
 )
+from streamkit.sources.recorded import Start, begun, start_of
 from streamkit.sources.truncation import missing_bytes
 
 _SIGNS_OF_A_CUT = (StreamErrorCode.CODEC_UNSUPPORTED, StreamErrorCode.CORRUPT)
@@ -30,8 +31,9 @@ _SIGNS_OF_A_CUT = (StreamErrorCode.CODEC_UNSUPPORTED, StreamErrorCode.CORRUPT)
 class FileSource(Source):
     """A video file. ``start`` (seconds) or ``start_frame`` skip its beginning, exactly.
 
-    ``started_at`` is when its first picture was taken; otherwise that is the container's
-    ``creation_time``, or the file's own time less its duration.
+    ``started_at`` is when its first picture was taken (see ``recorded.Start``; ``mtime``: the
+    file's own time less its duration); otherwise that is the container's ``creation_time``, or as
+    ``mtime``. Its pictures follow at the container's own times, whatever its rate does.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class FileSource(Source):
         *,
         start: float = 0.0,
         start_frame: int = 0,
-        started_at: datetime | None = None,
+        started_at: Start = None,
     ) -> None:
         if start < 0 or start_frame < 0:
             raise ConfigError("start and start_frame cannot be negative")
@@ -49,7 +51,7 @@ class FileSource(Source):
         self.reference = str(path)
         self.properties: SourceProperties | None = None
         self._start, self._start_frame = start, start_frame
-        self._started_at = started_at
+        self._started_at = start_of(started_at)
         self._stopped = threading.Event()
 
     def interrupt(self) -> None:
@@ -72,14 +74,14 @@ class FileSource(Source):
 
     def _pictures(self, container: InputContainer) -> Iterator[Capture]:
         stream = video_of(container, self.reference)
-        begin = self._started_at or _recorded(container, self.path)
+        begin = _begun(self._started_at, container, self.path)
         origin = (container.start_time or 0) / av.time_base
         skip = Skip(frames=self._start_frame)
         try:
             if self._start:
                 skip.seconds = origin + self._start
                 container.seek(int(skip.seconds * av.time_base))
-            timeline = Timeline(begin.astimezone(UTC), origin)
+            timeline = Timeline(begin, origin)
             pictures = recording(container, stream, self.reference, timeline, skip, self._stopped)
             yield from introduced(pictures, stream, self, is_file=True, created=begin)
         except (av.FFmpegError, OSError) as error:
@@ -99,8 +101,12 @@ class FileSource(Source):
         return SourceError(text, StreamErrorCode.CORRUPT, source_reference=self.reference)
 
 
-def _recorded(container: InputContainer, path: Path) -> datetime:
-    """When the first picture was taken, as well as the file can tell."""
+def _begun(start: Start, container: InputContainer, path: Path) -> datetime:
+    """When the first picture was taken, as told or as well as the file can tell."""
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    length = (container.duration or 0) / av.time_base
+    if (given := begun(start, written, length)) is not None:
+        return given
     tag = container.metadata.get("creation_time", "")
     try:
         created = datetime.fromisoformat(tag)
@@ -108,5 +114,4 @@ def _recorded(container: InputContainer, path: Path) -> datetime:
         created = None
     if created is not None and created.year > 1990:  # cameras without a clock say 1904 or 1970
         return created if created.tzinfo else created.replace(tzinfo=UTC)
-    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return written - timedelta(seconds=(container.duration or 0) / av.time_base)
+    return written - timedelta(seconds=length)

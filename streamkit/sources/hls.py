@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from urllib.parse import urljoin
 
 from streamkit.errors import SourceError, StreamErrorCode
@@ -16,6 +15,7 @@ from streamkit.sources.base import Capture
 from streamkit.sources.connection import failure, interrupted
 from streamkit.sources.decoding import DecodedPicture
 from streamkit.sources.reference import Address, parse
+from streamkit.sources.timing import CaptureClock
 from streamkit.sources.web import Body, Web
 
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)')
@@ -183,6 +183,7 @@ def paced(captures: Iterable[Capture], stopped: threading.Event) -> Iterator[Cap
     Otherwise a reader that keeps only the newest would see one picture a segment.
     """
     zero: float | None = None
+    clock = CaptureClock("", "arrival")
     for capture in captures:
         assert isinstance(capture.picture, DecodedPicture)
         taken = capture.picture.frame.time if capture.picture.frame.pts is not None else None
@@ -191,7 +192,9 @@ def paced(captures: Iterable[Capture], stopped: threading.Event) -> Iterator[Cap
             zero = None if taken is None else now - taken
         elif stopped.wait(max(0.0, zero + taken - now)):
             return
-        yield replace(capture, timestamp=datetime.now(UTC))
+        clock.heard(None)
+        # How old a segment is when it appears, no playlist has to say.
+        yield replace(capture, timestamp=clock.at(None).timestamp, uncertainty=None)
 
 
 def _piece(url: str, byte_range: str | None, before: Piece | None) -> Piece:

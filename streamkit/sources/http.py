@@ -6,18 +6,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 
 from streamkit.errors import SourceError
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
 from streamkit.sources.connection import Trust
+from streamkit.sources.decoder import DecodeMode, DecodeOptions, Demand, Thrift
 from streamkit.sources.decoding import (
     Skip,
     Timeline,
     broadcast,
+    counts_only,
     introduced,
     lost,
     opened,
@@ -26,7 +29,9 @@ from streamkit.sources.decoding import (
     video_of,
 )
 from streamkit.sources.hls import Segments, media_playlist, paced
-from streamkit.sources.reference import parse
+from streamkit.sources.recorded import Start, begun, start_of
+from streamkit.sources.reference import Locator
+from streamkit.sources.timing import CaptureClock
 from streamkit.sources.web import Body, RemoteFile, Web
 
 _PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl")
@@ -42,13 +47,20 @@ class Kind(StrEnum):
     ENDLESS = "endless"
 
 
-class HttpSource(Source):
+class HttpSource(Thrift, Source):
     """Any video behind ``http(s)://``. Times in seconds; every wait can be interrupted at once.
 
     Making one looks at the address (it waits ``open_timeout`` at most) to know whether it is live:
     a finite file, a playlist with an end, or not. ``live`` spares the look and decides.
+    ``started_at`` is when a recording was begun (see ``recorded.Start``; ``mtime`` is what the
+    server calls ``Last-Modified``), by default now.
     An address that does not answer counts as live unless its name ends like a video file's.
+    ``decode``, ``backend``, ``decode_threads`` and ``motion_vectors`` are about what is live, and
+    what ``RtspSource`` says of them.
     """
+
+    looks: ClassVar = True
+    """Making one opens the address, unless ``live`` is given."""
 
     def __init__(  # noqa: PLR0913 - the options of this source
         self,
@@ -56,20 +68,35 @@ class HttpSource(Source):
         *,
         live: bool | None = None,
         start: float = 0.0,
+        started_at: Start = "now",
         username: str | None = None,
         password: str | None = None,
         open_timeout: float = 10.0,
         read_timeout: float = 10.0,
         tls_verify: bool = True,
         ca_file: str | None = None,
+        decode: DecodeMode = "auto",
+        backend: str = "software",
+        decode_threads: int = 1,
+        motion_vectors: bool = False,
     ) -> None:
-        self._address = parse(reference, username, password)
+        self._demand = Demand(
+            DecodeOptions(
+                decode=decode,
+                backend=backend,
+                threads=decode_threads,
+                motion_vectors=motion_vectors,
+            )
+        )
+        self._locator = Locator(reference, username, password)
+        self._address = self._locator.resolved()
         self.reference = self._address.printable
         self.properties: SourceProperties | None = None
         self._stopped = threading.Event()
+        self._clock = CaptureClock(self.reference)
         trust = Trust(tls_verify, ca_file)
         self._web = Web(self.reference, self._stopped, open_timeout, read_timeout, trust)
-        self._start = start
+        self._start, self._started_at = start, start_of(started_at)
         self._known: Kind | None = None
         self.live = self._looks_live() if live is None else live
 
@@ -79,7 +106,9 @@ class HttpSource(Source):
 
     def read(self) -> Captures:
         """Pictures. A live one raises at its end, a finite one when the connection is cut."""
+        self._clock.begin()
         try:
+            self._address = self._locator.renewed()
             kind = self._kind()
             if kind is Kind.FILE and not self.live:
                 yield from self._recorded(RemoteFile(self._web, self._address))
@@ -129,7 +158,8 @@ class HttpSource(Source):
         with closing(file), opened(file, self.reference) as container:
             stream = video_of(container, self.reference)
             origin = (container.start_time or 0) / av.time_base
-            begin = datetime.now(UTC)
+            length = (container.duration or 0) / av.time_base
+            begin = begun(self._started_at, _written(file), length) or datetime.now(UTC)
             skip = Skip(seconds=origin + self._start if self._start else 0.0)
             timeline = Timeline(begin, origin)
             pictures = recording(container, stream, self.reference, timeline, skip, self._stopped)
@@ -141,7 +171,9 @@ class HttpSource(Source):
             return
         with closing(segments), opened(segments, self.reference) as container:
             stream = video_of(container, self.reference)
-            pictures = broadcast(container.demux(), stream, self._stopped)
+            pictures = broadcast(
+                container.demux(), stream, self._stopped, self._demand, self.reference
+            )
             yield from self._announced(paced(pictures, self._stopped), stream, is_file=False)
 
     def _broadcast(self, body: Body, form: str | None) -> Iterator[Capture]:
@@ -150,7 +182,10 @@ class HttpSource(Source):
             opened(body, self.reference, form=form, options=_LIVE_OPTIONS) as container,
         ):
             stream = video_of(container, self.reference)
-            pictures = broadcast(container.demux(), stream, self._stopped)
+            self._clock.counted = counts_only(container)
+            pictures = broadcast(
+                container.demux(), stream, self._stopped, self._demand, self.reference, self._clock
+            )
             yield from self._announced(pictures, stream, is_file=False)
 
     def _announced(
@@ -160,3 +195,12 @@ class HttpSource(Source):
             yield from introduced(captures, stream, self, is_file=is_file)
         except (av.FFmpegError, OSError) as error:
             raise translated(error, self.reference, opening=False) from error
+
+
+def _written(file: Any) -> datetime:
+    """When the server says the file was written; now where it does not say."""
+    told = file.headers.get("Last-Modified") if isinstance(file, RemoteFile) else None
+    try:
+        return parsedate_to_datetime(told or "").astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC)

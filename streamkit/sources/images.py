@@ -16,23 +16,29 @@ from streamkit.sources import IMAGE_SUFFIXES
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
 from streamkit.sources.connection import failure
 from streamkit.sources.decoding import translated
+from streamkit.sources.recorded import Start, begun, start_of
 
 
 class ImageSource(Source):
     """Images as BGR, turned upright as their EXIF says.
 
-    Each has its file's time; with ``fps`` they follow the first one at that rate. Times never go
-    backwards: a file older than the one before it gets that one's time.
+    Each has its file's time; with ``fps`` they follow the first one at that rate, which was taken
+    at ``started_at`` (see ``recorded.Start``) or as its file says. Times never go backwards: a
+    file older than the one before it gets that one's time.
     """
 
-    def __init__(self, path: str | Path, *, fps: float | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, fps: float | None = None, started_at: Start = None
+    ) -> None:
         if fps is not None and fps <= 0:
             raise ConfigError("fps must be positive")
+        if started_at is not None and fps is None:
+            raise ConfigError("started_at needs fps: without it images have their files' times")
         self.live = False
         self.path = Path(path)
         self.reference = str(path)
         self.properties: SourceProperties | None = None
-        self._fps = fps
+        self._fps, self._started_at = fps, start_of(started_at)
         self._stopped = threading.Event()
 
     def interrupt(self) -> None:
@@ -52,7 +58,7 @@ class ImageSource(Source):
             if image is None:
                 damaged.append(path.name)
                 continue
-            begin = begin or written
+            begin = begin or begun(self._started_at, written, 0.0) or written
             planned = begin + timedelta(seconds=number / self._fps) if self._fps else written
             moment = max(moment, planned)
             self.properties = self.properties or self._declared(image, len(paths), begin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import av
 import numpy as np
@@ -14,6 +13,7 @@ from streamkit.errors import ConfigError, StreamErrorCode
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
 from streamkit.sources.connection import failure
 from streamkit.sources.decoding import broadcast, introduced, lost, opened, translated, video_of
+from streamkit.sources.timing import CaptureClock
 
 # V4L2 knows its formats by four characters, FFmpeg's v4l2 input by these names.
 _FORMATS = {"MJPG": "mjpeg", "YUYV": "yuyv422", "H264": "h264", "NV12": "nv12", "UYVY": "uyvy422"}
@@ -50,6 +50,8 @@ class WebcamSource(Source):
         self._fps, self._fourcc = fps, fourcc.upper() if fourcc else None
         self._index = int(text) if text.isdecimal() else 0
         self._stopped = threading.Event()
+        # V4L2 stamps pictures with the kernel's monotonic clock, and FFmpeg passes that on.
+        self._clock = CaptureClock(self.reference, kernel=form == "v4l2")
 
     def interrupt(self) -> None:
         """Stop at the next picture."""
@@ -60,6 +62,7 @@ class WebcamSource(Source):
         native = sys.platform == "linux" or self._form != "v4l2"
         if self._stopped.is_set():
             return
+        self._clock.begin()
         yield from self._through_ffmpeg() if native else self._through_opencv()
         if not self._stopped.is_set():
             raise lost(self.reference, "the camera gives no more pictures")
@@ -70,7 +73,9 @@ class WebcamSource(Source):
         ) as container:
             stream = video_of(container, self.reference)
             try:
-                captures = broadcast(container.demux(), stream, self._stopped)
+                captures = broadcast(
+                    container.demux(), stream, self._stopped, clock=self._clock
+                )
                 yield from introduced(captures, stream, self)
             except (av.FFmpegError, OSError) as error:
                 raise translated(error, self.reference, opening=False) from error
@@ -99,7 +104,10 @@ class WebcamSource(Source):
                 height, width = image.shape[:2]
                 rate = float(device.get(cv2.CAP_PROP_FPS))
                 self.properties = SourceProperties(width, height, -1, False, rate, True)
-                yield Capture(np.asarray(image, np.uint8), datetime.now(UTC))
+                self._clock.heard(None)
+                at = self._clock.at(None)
+                pixels = np.asarray(image, np.uint8)
+                yield Capture(pixels, at.timestamp, at.clock, at.uncertainty)
         finally:
             device.release()
 

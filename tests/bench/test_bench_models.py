@@ -87,10 +87,25 @@ def test_masks_are_those_of_the_plain_method() -> None:
 
 def test_a_prepared_picture_is_that_of_the_plain_method_but_for_rounding() -> None:
     frame = inputs.picture(4)
-    plain = reference.prepared(frame, models.SQUARE)
+    plain = reference.stretched(frame, models.SQUARE)
     ours = models.prepared(frame)
     assert plain.shape == ours.shape == (1, 3, 640, 640)
     assert np.abs(plain - ours).max() <= 1 / 255 + 1e-6
+
+
+def test_a_letterboxed_picture_is_that_of_the_plain_method() -> None:
+    frame = inputs.picture(4)
+    plain = reference.letterboxed(frame, models.SQUARE)
+    assert np.array_equal(models.prepared(frame, "Fit (grey edges) in"), plain)
+
+
+def test_a_frame_is_prepared_as_its_pixels_unless_asked_otherwise() -> None:
+    for case in models.cases():
+        if "frame" in case.name:
+            plain, ours = case.plain(), case.ours()
+            assert isinstance(plain, np.ndarray)
+            same = np.abs(plain - ours).max() <= 1 / 255 + 1e-6
+            assert same != ("planes" in case.name), case.name
 
 
 def test_both_take_turns() -> None:

@@ -52,6 +52,22 @@ def as_boxes(found: list[Box]) -> Floats:
     return np.array(found, np.float32).reshape(-1, 4)
 
 
+@given(st.lists(st.tuples(boxes, st.integers(0, 3)), max_size=30), thresholds)
+def test_a_box_with_swapped_corners_is_the_box_between_them(
+    found: list[tuple[Box, int]], threshold: str
+) -> None:
+    """As heads give them whose sizes came out below 0."""
+    upright = as_boxes([box for box, _ in found])
+    swapped = upright.copy()
+    for row, ((x1, y1, x2, y2), which) in zip(swapped, found, strict=True):
+        row[[0, 2]] = (x2, x1) if which & 1 else (x1, x2)
+        row[[1, 3]] = (y2, y1) if which & 2 else (y1, y2)
+    options = InferenceOptions(iou_threshold=float(threshold))
+    one_class = np.zeros(len(found), np.int64)
+    kept = suppress(swapped, one_class, options).tolist()
+    assert kept == suppress(upright, one_class, options).tolist()
+
+
 @given(st.lists(st.tuples(boxes, st.integers(0, 2)), max_size=30), thresholds, st.booleans())
 def test_nms_does_what_the_definition_says(
     found: list[tuple[Box, int]], threshold: str, agnostic: bool

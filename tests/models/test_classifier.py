@@ -17,7 +17,8 @@ from streamkit.models.store.package import read_folder, read_path
 from streamkit.predictions import Classification, MultiLabelClassification, Prediction
 from tests.models.graphs import STRETCH, write_heads
 
-TYPES = ("vit", "resnet18", "resnet34", "resnet50", "resnet101", "yolov8n", "yolov11s-cls")
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+TYPES = ("vit", *RESNETS, "yolov8n", "yolov11s-cls", "yolo26n-cls")
 LOGITS = np.array([1, 2, 0.5], np.float32)
 PICTURE = np.full((96, 128, 3), (0, 51, 255), np.uint8)
 """Blue 0, green 0.2, red 1."""

@@ -46,6 +46,32 @@ def test_the_values_are_those_of_the_usual_chain() -> None:
     assert np.array_equal(planes, chain)
 
 
+@given(
+    st.sampled_from([1, 2, 3, 5, 7, 9, 11, 13]),
+    st.sampled_from([1, 2, 3, 5, 7, 9, 11, 13]),
+    st.integers(1, 90),
+    st.integers(1, 50),
+    st.integers(0, 2),
+)
+def test_whole_ratios_give_what_the_bilinear_filter_gives(
+    across: int, down: int, width: int, height: int, more: int
+) -> None:
+    shape = (height * down, width * across + more, 3)
+    picture = np.random.default_rng(width).integers(0, 256, shape, np.uint8)
+    assert np.array_equal(
+        pixels.resized(picture, (width, height)), cv2.resize(picture, (width, height))
+    )
+
+
+def test_1080p_becomes_640_as_by_the_bilinear_filter() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (1080, 1920, 3), np.uint8)
+    expected = cv2.resize(picture, (640, 360))
+    assert np.array_equal(pixels.resized(picture, (640, 360)), expected)
+    assert np.array_equal(
+        pixels.resized(picture[:, ::-1], (640, 360)), cv2.resize(picture[:, ::-1], (640, 360))
+    )
+
+
 def test_stretching_fills_the_input() -> None:
     planes, geometry = write(plain(128, 96), Recipe((64, 64), "Stretch to"))
     assert (planes[0] == np.float32(200) / 255).all()

@@ -87,8 +87,33 @@ def test_the_caller_says_it_with_or_without_the_task(tmp_path: Path) -> None:
 
 def test_an_architecture_for_several_tasks_is_not_guessed(tmp_path: Path) -> None:
     three = read_path(graph(tmp_path / "three.onnx", [(30, 4), (30, 3), (30, 8, 8)], NAMED))
-    with pytest.raises(ConfigError, match="write -seg, -pose or -cls"):
+    with pytest.raises(ConfigError, match="write -keypoint or -seg after"):
         load(three, architecture="rfdetr")
+
+
+NAMES_OF_10 = {"names": str([f"thing {i}" for i in range(10)])}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shapes", "metadata", "family"),
+    [
+        ("yolov10n", [(14, 84)], NAMES_OF_10, "YoloDetector"),
+        ("yolo26n", [(14, 84)], NAMES_OF_10, "YoloDetector"),
+        ("yolo26n", [(84, 6)], NAMES_OF_10, "Yolo26Detector"),
+        ("yolo26n", [(4, 6)], NAMES_OF_10, "Yolo26Detector"),
+        ("yolo26n-seg", [(18, 84), PLANES], NAMES_OF_10 | SEGMENT, "YoloSegmenter"),
+        ("yolo26n-seg", [(5, 10), PLANES], NAMES_OF_10 | SEGMENT, "Yolo26Segmenter"),
+        ("yolo26n-pose", [(20, 84)], NAMES_OF_10 | POSE, "YoloPose"),
+        ("yolo26n-pose", [(5, 12)], NAMES_OF_10 | POSE, "Yolo26Pose"),
+        ("yolov10n", [(5, 6)], NAMES_OF_10 | END_TO_END, "Yolov10Detector"),
+    ],
+)
+def test_doubles_may_be_left_to_us_or_not(
+    tmp_path: Path, architecture: str, shapes: Any, metadata: dict[str, str], family: str
+) -> None:
+    """YOLOv10 and YOLO26 are exported both ways; a name does not tell which."""
+    path = graph(tmp_path / "m.onnx", shapes, metadata)
+    assert type(load(read_path(path), architecture=architecture)).__name__ == family
 
 
 def test_an_end_to_end_head_without_names_says_what_is_missing(tmp_path: Path) -> None:

@@ -34,7 +34,12 @@ NEIGHBOURS = {
     "yolov8m-pose yolov8l-pose yolov8x-pose",
     (POSE, "yolo26"): "yolo26 yolo26n yolo26s yolo26m yolo26l yolo26x yolo26n-pose yolo26s-pose "
     "yolo26m-pose yolo26l-pose yolo26x-pose",
-    (POSE, "rfdetr"): "rfdetr-keypoint-preview",
+    (POSE, "rfdetr"): "rfdetr-keypoint-preview rfdetr-pose",
+    (SEGMENT, "yolov9"): "yolov9c-seg yolov9e-seg",  # these last have their authors' names only
+    (SEGMENT, "yolov12"): "yolo12n-seg yolov12x-seg",
+    (POSE, "yolov12"): "yolo12n-pose yolov12x-pose",
+    (CLASSIFY, "yolov12"): "yolo12n-cls",
+    (CLASSIFY, "yolo26"): "yolo26n-cls",
     (DETECT, "rfdetr"): "rfdetr rfdetr-base rfdetr-large rfdetr-nano rfdetr-small rfdetr-medium "
     "rfdetr-xlarge rfdetr-2xlarge rfdetr-nas",
     (DETECT, "yolo_nas"): "yolo_nas_s yolo_nas_m yolo_nas_l yolonas",

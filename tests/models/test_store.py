@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from streamkit.errors import ModelArtefactError, ModelNotFoundError
+from streamkit.errors import ModelAccessError, ModelArtefactError, ModelNotFoundError
+from streamkit.models.assembly import api_of, store_of
 from streamkit.models.ids import ModelId, locate, parse
 from streamkit.models.preprocess import Recipe, Switches
 from streamkit.models.store import Store
@@ -20,6 +21,7 @@ from streamkit.models.store.environment import read_environment
 from streamkit.models.store.files import TEXT_LIMIT
 from streamkit.models.store.local import LocalFolder
 from streamkit.models.store.package import WEIGHTS, WEIGHTS_LIMIT, Package, read_path
+from streamkit.settings import Settings
 from tests.models.graphs import NAMES, write_folder, write_graph
 
 Spoil = Callable[[Path], object]
@@ -37,6 +39,27 @@ def recipe(folder: Path, preprocessing: Any, off: Switches | None = None) -> Rec
     path = folder / "environment.json"
     path.write_text(json.dumps({"PREPROCESSING": preprocessing}))
     return read_environment(path).preprocessing.recipe((640, 480), off or Switches())
+
+
+def test_a_folder_of_ones_own_comes_before_the_cache(cache: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    settings = Settings(model_dir=own, model_cache_dir=cache, offline_mode=True)
+    store = store_of(settings, api_of(settings))
+    assert store.find(parse("toy/1")).weights.is_relative_to(cache / "toy")
+    write_folder(own / "toy" / "1")
+    assert store.find(parse("toy/1")).weights == own / "toy" / "1" / "weights.onnx"
+    assert "STREAMKIT_MODEL_DIR" in store.providers[0].place
+
+
+def test_a_folder_of_ones_own_is_no_way_around_access(cache: Path) -> None:
+    def refuse(model: ModelId, _: SecretStr | None) -> None:
+        raise ModelAccessError(f"no access to {model}")
+
+    store = Store([LocalFolder(cache, refuse)])
+    with pytest.raises(ModelAccessError, match="no access to toy/1"):
+        store.find(parse("toy/1"))
+    with pytest.raises(ModelNotFoundError):
+        store.find(parse("other/1"))
 
 
 def test_a_model_is_found_under_its_id(cache: Path) -> None:

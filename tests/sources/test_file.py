@@ -14,7 +14,7 @@ import pytest
 
 from streamkit.errors import ConfigError, SourceConnectionError, SourceError, StreamErrorCode
 from streamkit.frame import Clock
-from streamkit.sources import open_source
+from streamkit.sources import ffmpeg_log, open_source
 from streamkit.sources.base import Capture, Source
 from streamkit.sources.decoding import Timeline
 from streamkit.sources.truncation import missing_bytes
@@ -91,6 +91,32 @@ def test_else_a_recording_ended_when_its_file_was_written(tmp_path: Path) -> Non
     captures = list(open_source(path).read())
     ended = datetime.fromtimestamp(1_700_000_000, UTC)
     assert abs(captures[-1].timestamp - ended) < timedelta(seconds=0.2)
+
+
+@pytest.mark.parametrize("told", ["2026-05-01T12:00:00Z", "2026-05-01T14:00:00+02:00"])
+def test_a_recording_begins_when_it_is_told_in_text(tmp_path: Path, told: str) -> None:
+    path = clip(tmp_path / "a.mp4", metadata={"creation_time": "2024-02-03T04:05:06Z"})
+    first = next(open_source(path, started_at=told).read())
+    assert first.timestamp == datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def test_a_recording_may_end_when_its_file_was_written_or_begin_now(tmp_path: Path) -> None:
+    path = clip(
+        tmp_path / "a.mp4",
+        frames=50,
+        fps=25,
+        metadata={"creation_time": "2024-02-03T04:05:06Z"},
+    )
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    written = next(open_source(path, started_at="mtime").read())
+    assert written.timestamp == datetime.fromtimestamp(1_700_000_000 - 2, UTC)
+    before = datetime.now(UTC)
+    assert before <= next(open_source(path, started_at="now").read()).timestamp <= datetime.now(UTC)
+
+
+def test_a_beginning_that_is_none_is_refused_by_what_would_be_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ISO 8601 time, mtime or now"):
+        open_source(clip(tmp_path / "a.mp4"), started_at="yesterday")
 
 
 def test_joined_recordings_do_not_turn_time_back() -> None:
@@ -282,3 +308,11 @@ def test_a_name_that_looks_like_an_address_is_still_a_file(tmp_path: Path) -> No
     path = tmp_path / "rtsp:clip?.mp4"
     shutil.copy(clip(tmp_path / "a.mp4"), path)
     assert numbers(open_source(path).read()) == list(range(50))
+
+
+@pytest.mark.timeout(60)
+def test_files_are_let_go_of_while_ffmpeg_has_something_to_say(tmp_path: Path) -> None:
+    ffmpeg_log.listen()
+    path = clip(tmp_path / "a.mp4", frames=50)
+    for _ in range(10):
+        next(open_source(path).read())

@@ -6,6 +6,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,14 @@ def test_a_recording_is_finite_and_every_picture_comes_once(movie: Path) -> None
     assert source.properties is not None
     assert source.properties.is_file
     assert source.properties.total_frames == LENGTH
+
+
+def test_a_recording_begins_when_it_is_told_to(movie: Path) -> None:
+    with web(serve(movie)) as address:
+        source = open_source(f"{address}/movie.mp4", started_at="2026-05-01T12:00:00+02:00")
+        assert next(source.read()).timestamp == datetime(2026, 5, 1, 10, tzinfo=UTC)
+        before = datetime.now(UTC)
+        assert next(open_source(f"{address}/movie.mp4").read()).timestamp >= before
 
 
 def test_a_server_without_ranges_is_read_from_front_to_back(tmp_path: Path) -> None:
@@ -230,6 +239,13 @@ def test_a_cameras_mjpeg_is_live_and_in_order() -> None:
     assert source.live
     assert source.properties is not None
     assert source.properties.width == 320
+
+
+def test_mjpeg_whose_pts_only_count_is_timed_by_its_arrival() -> None:
+    with web(jpegs()) as address, closing(open_source(f"{address}/v").read()) as captures:
+        taken = list(islice(captures, 10))
+    assert {capture.clock for capture in taken} == {Clock.ARRIVAL}
+    assert all(capture.uncertainty for capture in taken)
 
 
 def test_mjpeg_that_falls_silent_times_out() -> None:

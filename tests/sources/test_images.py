@@ -110,3 +110,13 @@ def test_interrupting_stops_before_the_next_image(tmp_path: Path) -> None:
 def test_a_rate_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fps"):
         open_source(tmp_path, fps=0)
+
+
+def test_images_at_a_rate_may_begin_when_they_are_told_to(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((32, 48, 3), np.uint8))
+    captures = open_source(tmp_path, fps=2, started_at="2026-05-01T12:00:00Z").read()
+    begun = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    assert [(c.timestamp - begun).total_seconds() for c in captures] == [0.0, 0.5, 1.0]
+    with pytest.raises(ConfigError, match="needs fps"):
+        open_source(tmp_path, started_at="now")

@@ -61,7 +61,7 @@ def test_a_camera_is_read_in_order_over_either_transport(cam: Camera, transport:
     assert follow(numbers(taken))
     moments = [capture.timestamp for capture in taken]
     assert moments == sorted(moments)
-    assert {capture.clock for capture in taken} == {Clock.ARRIVAL}
+    assert {capture.clock for capture in taken[1:]} <= {Clock.PTS, Clock.RTCP}
     assert source.live
     assert source.properties is not None
     assert (source.properties.width, source.properties.height) == (320, 240)

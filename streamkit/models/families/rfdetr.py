@@ -22,6 +22,9 @@ from streamkit.predictions import Detections, Floats, Ints
 BACKGROUND: Final = "background_class83422"
 """A class name that marks the column of logits which means nothing is there."""
 
+_SELECTED: Final = 300
+"""Objects with keypoints that are looked at, best first by their class alone, as by the authors."""
+
 _FUSION: Final = 0.2
 """How much the expected error of its keypoints takes from an object's confidence."""
 
@@ -104,7 +107,8 @@ class RfDetrPose(Keypoints, RfDetrDetector):
 
     def objects(self, heads: Heads, options: InferenceOptions) -> Objects:
         """Those of ``RfDetrDetector``, less sure where their keypoints may be far off."""
-        found = super().objects(heads, replace(options, confidence=0.0))
+        most = min(options.max_candidates, _SELECTED)
+        found = super().objects(heads, replace(options, confidence=0.0, max_candidates=most))
         points = self._points(heads, found)
         if points.shape[2] >= 7:
             has = np.array([len(names) for names in self.keypoint_names], np.int64)

@@ -107,6 +107,7 @@ class Preprocessing(BaseModel):
             contrast=contrast.type if contrast and contrast.enabled and not off.contrast else None,
             grayscale=gray is not None and gray.enabled and not off.grayscale,
             auto_orient=orient and not off.auto_orient,
+            from_planes=off.planes,
         )
 
 

@@ -1,4 +1,4 @@
-"""Models that already lie on this machine, in the cache directory."""
+"""Models that already lie on this machine, in a folder that nothing is ever written to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from streamkit.models.ids import ModelId
+from streamkit.models.store.downloads import Allow
 from streamkit.models.store.files import look
 from streamkit.models.store.package import Package, read_folder
 
@@ -17,15 +18,20 @@ class LocalFolder:
     """``root/<dataset>/<version>/`` or, for instant models, ``root/<workspace>/<slug>/``."""
 
     root: Path
+    allow: Allow | None = None
+    setting: str = "MODEL_CACHE_DIR"
+    """What names the folder, for people."""
 
     @property
     def place(self) -> str:
         """The folder, and how to fill it."""
-        return f"{self.root} (MODEL_CACHE_DIR; put the files into <dataset>/<version> there)"
+        return f"{self.root} ({self.setting}; put the files into <dataset>/<version> there)"
 
-    def find(self, model: ModelId, _api_key: SecretStr | None, /) -> Package | None:
-        """The files in the model's folder, if there is one."""
+    def find(self, model: ModelId, api_key: SecretStr | None, /) -> Package | None:
+        """The files in the model's folder, if there is one. Raises ``ModelAccessError``."""
         folder = self.root / model.folder
         if look(folder) is None:
             return None
+        if self.allow is not None:
+            self.allow(model, api_key)
         return read_folder(folder, str(model))

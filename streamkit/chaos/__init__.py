@@ -1,0 +1,1 @@
+"""``streamkit chaos``: clips and test pictures as real RTSP cameras that break on request."""

@@ -1,0 +1,335 @@
+"""One connection to a camera, several streams that read it: hubs with a thread each, and seats."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import threading
+import time
+from collections.abc import Callable, Hashable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from streamkit.errors import SourceError, StreamErrorCode
+from streamkit.frame import Image, Picture, Planar, Plane, read_only
+from streamkit.sources.base import Capture, Captures, Source, SourceProperties, Thrifty
+
+_SILENT = 5.0
+"""Seconds of silence after which a connection that somebody gave up is given up by all."""
+_CLOSING = 2.0
+"""Seconds which the last to leave waits until the camera is let go; then it is left behind."""
+_GLANCE = 0.1
+
+
+class SharedPicture:
+    """A decoded picture with several readers: its pixels are made once, by whoever asks first."""
+
+    __slots__ = ("_image", "_lock", "_picture")
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture, self._lock = picture, threading.Lock()
+        self._image: Image | None = None
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self._picture.width
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self._picture.height
+
+    @property
+    def luma(self) -> Plane:
+        """H x W ``uint8``: the decoder's plane, or the green where there is none."""
+        with self._lock:
+            if isinstance(self._picture, Planar):
+                return self._picture.luma
+        return self.bgr()[..., 1]
+
+    def bgr(self) -> Image:
+        """H x W x 3 ``uint8`` BGR, read-only; the same array for everybody."""
+        with self._lock:
+            if self._image is None:
+                self._image = read_only(self._picture.bgr())
+            return self._image
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._picture, name)
+
+
+class Seat:
+    """One consumer's place at a hub: a mailbox of one, in which the newest picture waits."""
+
+    def __init__(self, wanted: float | None) -> None:
+        self.wanted = wanted
+        """Pictures per second it will use; ``None``: all."""
+        self._changed = threading.Condition()
+        self._capture: Capture | None = None
+        self._missed = 0
+        self._error: BaseException | None = None
+        self._left = False
+
+    def put(self, capture: Capture) -> None:
+        """Never waits: a picture that was not taken makes room, and is counted."""
+        with self._changed:
+            self._missed += self._capture is not None
+            self._capture = capture
+            self._changed.notify_all()
+
+    def end(self, error: BaseException) -> None:
+        """The connection is gone; told after the last picture."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def leave(self) -> None:
+        """Nothing more is wanted, from any thread."""
+        with self._changed:
+            self._left = True
+            self._changed.notify_all()
+
+    def take(self) -> Capture | None:
+        """Wait for a picture; ``None`` after ``leave``. Raises what ended the connection."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._left or self._capture or self._error)
+            if self._left:
+                return None
+            capture, missed = self._capture, self._missed
+            self._capture, self._missed = None, 0
+            if capture is None and self._error is not None:
+                raise copy.copy(self._error) from self._error  # each thread has its own to raise
+        return replace(capture, missed=missed) if capture and missed else capture
+
+
+class Hub:
+    """One connection: a thread that reads a source and hands every picture to every seat."""
+
+    def __init__(self, key: Hashable, opened: Opened, before: Hub | None, forget: Forget) -> None:
+        self.key = key
+        self.seats: tuple[Seat, ...] = ()
+        """Changed under the lock of ``Connections``."""
+        self.source: Source | None = None
+        self.closed = threading.Event()
+        """Nobody wants it: its source was interrupted, for good."""
+        self.deserted = False
+        """Somebody left since the last picture."""
+        self._opened, self._before, self._forget = opened, before, forget
+        self._heard = self._closed_at = time.monotonic()
+        self._wanting = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="streamkit camera", daemon=True)
+
+    def start(self) -> None:
+        """Connect and read, until lost or closed."""
+        self._thread.start()
+
+    @property
+    def named(self) -> str:
+        """What errors call it."""
+        return "a camera" if self.source is None else self.source.reference
+
+    @property
+    def properties(self) -> SourceProperties | None:
+        """What the camera declares, once it is known."""
+        return None if self.source is None else self.source.properties
+
+    @property
+    def given_up(self) -> bool:
+        """One of its readers has lost patience: it hangs in a way its source does not notice."""
+        return self.deserted and time.monotonic() - self._heard > _SILENT
+
+    def close(self, wait: float = 0.0) -> None:
+        """Let the camera go, and wait at most so many seconds until that is done."""
+        self._closed_at = time.monotonic()
+        self.closed.set()
+        if (source := self.source) is not None:
+            source.interrupt()
+        if wait:
+            self._thread.join(wait)
+
+    def want(self) -> None:
+        """Tell the source the most that anybody wants."""
+        with self._wanting:
+            wants = [seat.wanted for seat in self.seats]
+            source: object = self.source
+            if wants and isinstance(source, Thrifty):
+                known = [wanted for wanted in wants if wanted is not None]
+                source.want(max(known) if len(known) == len(wants) else None)
+
+    def _run(self) -> None:
+        try:
+            self._read()
+            text = f"{self.named}: it gives no more pictures"
+            error: BaseException = SourceError(text, StreamErrorCode.LOST)
+        except BaseException as caught:  # noqa: BLE001 - a thread begins here
+            error = caught
+        for seat in self._forget(self):
+            seat.end(error)
+
+    def _read(self) -> None:
+        while self._before is not None and self._before.busy and not self.closed.is_set():
+            self._before._thread.join(_GLANCE)  # a webcam cannot be opened twice
+        self._before = None
+        if self.closed.is_set():
+            return
+        self.source = source = self._opened(self)
+        if self.closed.is_set():
+            return
+        self.want()
+        with closing(source.read()) as captures:
+            for capture in captures:
+                self._hand_out(capture)
+                if self.closed.is_set():
+                    return
+
+    @property
+    def busy(self) -> bool:
+        """Its camera has not been let go yet, and this may still be hoped for."""
+        return self._thread.is_alive() and time.monotonic() - self._closed_at < _CLOSING
+
+    def _hand_out(self, capture: Capture) -> None:
+        self._heard, self.deserted = time.monotonic(), False
+        seats, picture = self.seats, capture.picture
+        if len(seats) > 1 and isinstance(picture, Picture):
+            picture = SharedPicture(picture)
+        shared = replace(capture, picture=picture, arrived=capture.arrived or self._heard)
+        for seat in seats:
+            seat.put(shared)
+
+
+Opened: TypeAlias = Callable[[Hub], Source]
+Forget: TypeAlias = Callable[[Hub], tuple[Seat, ...]]
+
+
+class Connections:
+    """The connections that may be shared, by what they were opened with."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hubs: dict[Hashable, Hub] = {}
+        self._closing: dict[Hashable, Hub] = {}
+
+    def __len__(self) -> int:
+        return len(self._hubs)
+
+    def join(self, key: Hashable, seat: Seat, opened: Opened) -> Hub:
+        """Sit down at the connection of ``key``, which is ``opened`` unless it is there."""
+        with self._lock:
+            hub, hung = self._hubs.get(key), None
+            if hub is not None and hub.given_up:
+                self._closing[key] = hung = self._hubs.pop(key)
+                hub = None
+            if new := hub is None:
+                hub = self._hubs[key] = Hub(key, opened, self._closing.get(key), self._forget)
+            assert hub is not None
+            hub.seats = (*hub.seats, seat)
+        if hung is not None:
+            self._abandon(hung)
+        if new:
+            hub.start()
+        else:
+            hub.want()
+        return hub
+
+    def leave(self, hub: Hub, seat: Seat) -> None:
+        """Stand up; the last one closes the connection and waits for that, within limits."""
+        with self._lock:
+            hub.seats = tuple(other for other in hub.seats if other is not seat)
+            hub.deserted = True
+            if last := (not hub.seats and self._hubs.get(hub.key) is hub):
+                self._closing[hub.key] = self._hubs.pop(hub.key)
+        if last:
+            hub.close(_CLOSING)
+        elif hub.seats:
+            hub.want()
+
+    def _abandon(self, hub: Hub) -> None:
+        hub.close()
+        text = f"{hub.named}: nothing came for {_SILENT:g} s, it is opened again"
+        for seat in hub.seats:
+            seat.end(SourceError(text, StreamErrorCode.TIMEOUT))
+
+    def _forget(self, hub: Hub) -> tuple[Seat, ...]:
+        """This one has ended; who sat there."""
+        with self._lock:
+            for hubs in (self._hubs, self._closing):
+                if hubs.get(hub.key) is hub:
+                    del hubs[hub.key]
+            return hub.seats
+
+
+class SharedSource:
+    """One consumer's view of a live source: reading joins the connection, closing leaves it.
+
+    What the connection gives and meets reaches every consumer. Pictures that a slow one did not
+    take are counted in ``Capture.missed`` of its next; it holds nobody.
+    """
+
+    def __init__(
+        self,
+        key: Hashable,
+        source: Source,
+        open_source: Callable[[], Source],
+        connections: Connections,
+    ) -> None:
+        self.live = source.live
+        self.reference = source.reference
+        self.properties: SourceProperties | None = None
+        self._key, self._open, self._connections = key, open_source, connections
+        self._source = source
+        self._hub: Hub | None = None
+        self._opener: Hub | None = None
+        """The last connection that was made with this view's own source."""
+        self._seat: Seat | None = None
+        self._wanted: float | None = None
+        self._stopped = threading.Event()
+
+    def read(self) -> Captures:
+        """Pictures from the next one on. Raises what the connection met."""
+        self._seat = seat = Seat(self._wanted)
+        if self._stopped.is_set():
+            return
+        self._hub = hub = self._connections.join(self._key, seat, self._fresh)
+        try:
+            known: SourceProperties | None = None
+            while (capture := seat.take()) is not None:
+                if hub.properties is not known:
+                    self.properties = known = hub.properties
+                yield capture
+        finally:
+            self._seat = None
+            self._connections.leave(hub, seat)
+
+    def _fresh(self, hub: Hub) -> Source:
+        """A source nobody interrupted; looking at an address once is enough. In a hub's thread."""
+        if self._opener is not None and self._opener.closed.is_set():
+            self._source = self._open()
+        self._opener = hub
+        return self._source
+
+    def interrupt(self) -> None:
+        """Stop for good, from any thread, at once; other consumers do not notice."""
+        self._stopped.set()
+        if (seat := self._seat) is not None:
+            seat.leave()
+
+    def want(self, fps: float | None) -> None:
+        """The most that any consumer wants is what is decoded."""
+        self._wanted = fps
+        if (seat := self._seat) is not None and (hub := self._hub) is not None:
+            seat.wanted = fps
+            hub.want()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        hub = self._hub
+        return getattr(self._source if hub is None else hub.source or self._source, name)
+
+
+@functools.cache
+def default_connections() -> Connections:
+    """The process's own."""
+    return Connections()
