@@ -177,13 +177,20 @@ class Ledger:
         with self._lock:
             self._entries.pop(who, None)
 
+    def sweep(self) -> None:
+        """Those that have closed want nothing any more."""
+        with self._lock:
+            for gone in [who for who in self._entries if who.closed]:
+                del self._entries[gone]
+
     def decide(self, who: Wanting, there_is: float) -> Verdict:
         """Whether ``who``, which has entered, fits into ``there_is``; if so, it is admitted, else
         it wants nothing any more. Those that have closed no longer count."""
+        self.sweep()
         with self._lock:
-            for gone in [other for other in self._entries if other.closed and other is not who]:
-                del self._entries[gone]
-            own = self._entries[who]
+            own = self._entries.get(who)
+            if own is None:  # it has closed meanwhile, and will find out by itself
+                return Verdict(0.0, 0.0, there_is)
             taken = sum(
                 entry.fps
                 for other, entry in self._entries.items()

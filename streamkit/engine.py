@@ -269,6 +269,7 @@ class ModelEngine:
         while self._spare:
             self._spare.pop().release()
         if self._lease is not None:
+            self._lease.shared.ledger.sweep()
             self._lease.release(until)
             self._lease = None
 
@@ -307,5 +308,4 @@ def measured_of(shared: SharedModel) -> float:
 
     batch = shared.model.max_batch
     pictures = [np.full((720, 1280, 3), 114, np.uint8)] * batch
-    options = [InferenceOptions()] * batch
-    return measured(lambda: shared.infer(pictures, options), shared.workers, batch)
+    return measured(lambda: shared.trial(pictures), shared.workers, batch)

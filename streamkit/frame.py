@@ -22,8 +22,11 @@ class Clock(StrEnum):
     """Where a frame's timestamp comes from, best first."""
 
     RTCP = "rtcp"
+    """The camera's own clock, from its RTCP sender reports."""
     PTS = "pts"
+    """A live stream's pts, anchored at its least delayed arrivals; a recording's own times."""
     ARRIVAL = "arrival"
+    """When it came, for want of better."""
 
 
 @runtime_checkable
@@ -66,7 +69,8 @@ class VideoFrame:
     ``timestamp`` is the capture time (aware UTC) and ``clock`` says how it is known;
     ``frame_timestamp`` is the same instant as naive local time, which existing scripts subtract
     from ``datetime.now()``; ``uncertainty`` is by how many seconds it may be wrong (``None``:
-    nobody can say). ``captured_at`` is ``time.monotonic()`` when the picture arrived here.
+    nobody can say). ``captured_at`` is ``time.monotonic()`` when the picture arrived here:
+    measured, not estimated, so that no camera's clock and no step of ours makes ``age`` wrong.
     ``fps`` is what the source declares, ``measured_fps`` what it does.
     """
 

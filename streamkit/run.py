@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from streamkit.carry import Carrier
 from streamkit.delivery import Delivery
@@ -16,10 +16,10 @@ from streamkit.events import EventType, Reporter, Throttle
 from streamkit.exchange import ExchangeableSource
 from streamkit.frame import VideoFrame
 from streamkit.predictions import Result
-from streamkit.scheduler import Lane
 from streamkit.sources.base import Source
 from streamkit.stream import Stage, Stream
 from streamkit.watchdog import PipelineWatchDog
+from streamkit.way import Way
 
 log = logging.getLogger(__name__)
 
@@ -51,37 +51,6 @@ class Parts:
     on_end: Callable[[], None] | None = None
     keep_alive: bool = False
     """Go on when no stream is left, until stopped."""
-
-
-@dataclass(eq=False)
-class Way:
-    """One stream in a run, and what it leads through."""
-
-    stream: Stream
-    lane: Lane[VideoFrame] | None = None
-    outlets: list[Lane[Result]] = field(default_factory=list)
-    started: bool = False
-    removed: bool = False
-    late: bool = False
-    """Added to a run: nobody is to wait for it before its first frame."""
-
-    def stop(self) -> None:
-        """End its stream; what is on its way is dropped, counted."""
-        self.stream.stop()
-
-    def close(self) -> None:
-        """Let nothing more through."""
-        if self.lane is not None:
-            self.lane.close(discard=True)
-        for outlet in self.outlets:
-            outlet.close(discard=True)
-
-    def rest(self, idle: bool) -> None:
-        """Whether somebody may wait for it."""
-        if self.lane is not None:
-            self.lane.rest(idle)
-        for outlet in self.outlets:
-            outlet.rest(idle)
 
 
 class Run:

@@ -18,7 +18,8 @@ LEVELS = [
     {"mailbox", "clock", "policy", "lane", "scheduler", "gate", "carry", "ladder", "admission", "settings", "credentials", "buffering", "plugins", "imaging"},
     {"sources", "models", "stages", "sinks"},
     {"stream_options", "state", "health", "retry", "attempt", "supervisor", "reader", "reading",
-     "stream", "delivery", "engine", "quality", "run", "watchdog", "options", "sharing", "exchange", "roster", "dispatch", "pipeline", "spec"},
+     "stream", "delivery", "engine", "quality", "run", "watchdog", "options", "sharing", "exchange",
+     "roster", "dispatch", "way", "pipeline", "spec"},
     {"console", "cli", "models_cli", "bench", "chaos", "doctor", "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

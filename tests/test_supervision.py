@@ -52,7 +52,7 @@ class Scripted(Source):
         self.reference = f"camera {len(made)}"
         self.properties: SourceProperties | None = None
         self.interrupted = threading.Event()
-        self.woke = threading.Event()
+        self.wake, self.woke = threading.Event(), threading.Event()
         self.sent = self.reads = 0
         self._script = script
         made.append(self)
@@ -102,7 +102,7 @@ class Scripted(Source):
 
     def hangs(self, seconds: float) -> Iterator[Capture]:
         """Sits in a native call, deaf to everything, and then has a picture after all."""
-        time.sleep(seconds)
+        self.wake.wait(seconds)
         self.woke.set()
         yield self._capture(picture(7))
 
@@ -356,11 +356,12 @@ def test_a_stream_that_stalls_is_lost_and_opened_anew_and_ids_go_on() -> None:
 
 
 def test_a_native_call_that_hangs_holds_nobody_and_does_no_harm_when_it_wakes() -> None:
-    pipeline, sink, updates, made = scripted(("pictures", 3), ("hangs", 1.5))
+    pipeline, sink, updates, made = scripted(("pictures", 3), ("hangs", 20.0))
     with pipeline:
         updates.wait_for("SOURCE_RECOVERED")
         assert stats_of(pipeline)["left_behind"] == 1
         assert made[1].sent > 0
+        made[0].wake.set()
         assert made[0].woke.wait(10)
         until(lambda: stats_of(pipeline)["left_behind"] == 0)
         sink.await_results(len(sink.results) + 10)
@@ -408,7 +409,7 @@ def test_a_source_that_was_given_ready_made_is_waited_for_and_read_again() -> No
 
 
 def test_a_paused_stream_that_is_stuck_is_let_go_and_nothing_is_told() -> None:
-    pipeline, sink, updates, _ = scripted(("pictures", 3), ("silent",))
+    pipeline, sink, updates, _ = scripted(("pictures", 3), ("silent",), stall_timeout=1.5)
     with pipeline:
         sink.await_results(3)
         pipeline.pause_stream(0)

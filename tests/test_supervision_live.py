@@ -194,3 +194,13 @@ def test_a_camera_that_flaps_is_told_to_keep_failing(watched: Watched) -> None:
     watched.await_code("STREAM_UNSTABLE", "SOURCE_DEGRADED", timeout=40.0)
     watched.camera.clear()
     watched.pictures_again()
+
+
+def test_damaged_packets_are_told_and_no_damaged_picture_is_delivered(watched: Watched) -> None:
+    watched.camera.fault("corrupt_packets", percent=10.0)
+    assert watched.updates.wait_for("SOURCE_DEGRADED").payload["code"] == "STREAM_CORRUPT"
+    until(lambda: watched.stats()["dropped"].get("concealed", 0) > 3)
+    watched.camera.clear()
+    watched.updates.wait_for("SOURCE_RECOVERED")
+    watched.pictures_again()
+    assert watched.stats()["degraded"] is None

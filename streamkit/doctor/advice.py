@@ -11,7 +11,7 @@ import yaml
 from streamkit.doctor.camera import CameraExamination
 from streamkit.doctor.findings import Finding, Verdict
 from streamkit.doctor.pictures import PictureExamination
-from streamkit.sources.reference import Address
+from streamkit.sources.reference import Address, kept_elsewhere
 
 _LOSS = 0.0005
 _SLOW = 5.0
@@ -21,12 +21,14 @@ def stanza(
     address: Address,
     camera: CameraExamination,
     pictures: PictureExamination,
+    reference: str,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The entry below ``sources:``; credentials by reference, never themselves."""
-    entry: dict[str, Any] = {"reference": shown(address)}
-    if address.username is not None:
-        entry |= {"username": "env:CAM_USER", "password": "env:CAM_PASSWORD"}
+    entry: dict[str, Any] = {"reference": shown(address, reference)}
+    if address.username is not None and "${" not in reference:
+        named = {"username": "env:CAM_USER", "password": "env:CAM_PASSWORD"}
+        entry |= {name: _kept(options.get(name), usual) for name, usual in named.items()}
     entry |= {k: v for k, v in options.items() if k in ("ca_file", "tls_verify")}
     entry["transport"] = best_transport(camera)
     if pictures.whole is not None and pictures.whole.first_after > _SLOW:
@@ -34,14 +36,24 @@ def stanza(
     return entry
 
 
-def shown(address: Address) -> str:
-    """The address without user and password; a secret in its path or query is not shown either."""
+def shown(address: Address, reference: str) -> str:
+    """The reference where it only names its secrets, else the address without user and password; a
+    secret in its path or query is not shown either."""
+    if "${" in reference or kept_elsewhere(reference):
+        return reference
     return replace(address, username=None, password=None).printable
 
 
-def hidden(address: Address) -> bool:
+def hidden(address: Address, reference: str) -> bool:
     """Whether parts of the address that it needs are missing in ``shown``."""
-    return shown(address) != replace(address, username=None, password=None).url
+    shows = shown(address, reference)
+    return shows not in (reference, replace(address, username=None, password=None).url)
+
+
+def _kept(given: object, usual: str) -> str:
+    """A reference to a credential, as it was given; what was written out gets a name instead."""
+    named = isinstance(given, str) and given.startswith(("env:", "file:", "keyring:"))
+    return str(given) if named else usual
 
 
 def best_transport(camera: CameraExamination) -> str:

@@ -211,6 +211,7 @@ class CameraExamination:
                         return self._received(session, transport)
                 if answer.status != 503 or self.stopped.wait(wait):
                     break
+            assert answer is not None
             return self._unavailable(transport, answer)
         except SourceError as error:
             return _refused(transport, error)

@@ -8,13 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
 from streamkit.doctor.pictures import watch
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.sources.decoding import opened, translated, video_of
-from streamkit.sources.reference import parse
+from streamkit.sources.reference import Locator
 
 _WIDTH, _HEIGHT, _FPS, _SECONDS = 1280, 720, 25, 6
 
@@ -24,6 +23,8 @@ def made(path: Path) -> Path:
 
     A noisy background with things that move: neither the cheapest nor the dearest to decode.
     """
+    import av
+
     random = np.random.default_rng(1)
     coarse = random.integers(60, 200, (_HEIGHT // 8, _WIDTH // 8, 3), dtype=np.uint8)
     background = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
@@ -48,10 +49,12 @@ def made(path: Path) -> Path:
 def kept(reference: str, options: Mapping[str, Any], path: Path, seconds: float = 8.0) -> Path:
     """``reference`` itself where it is a file, else ``seconds`` of it, as they came (not encoded
     again). Raises ``SourceError``."""
+    import av
+
     if Path(reference).is_file():
         return Path(reference)
     watch(reference, 0.1, **options)  # whatever is wrong with it is said here, in our words
-    address = parse(reference, options.get("username"), options.get("password"))
+    address = Locator(reference, options.get("username"), options.get("password")).resolved()
     flags = {"rtsp_transport": str(options.get("transport", "tcp")), "timeout": "10000000"}
     with opened(address.url, address.printable, options=flags, timeout=(10.0, 10.0)) as source:
         stream = video_of(source, address.printable)

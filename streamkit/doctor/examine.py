@@ -13,7 +13,7 @@ from streamkit.doctor.findings import Finding, Verdict
 from streamkit.doctor.pictures import PictureExamination
 from streamkit.sources import adapter_of, check_source
 from streamkit.sources.connection import Trust
-from streamkit.sources.reference import Address, parse
+from streamkit.sources.reference import Locator, located
 
 _SCHEMES = ("rtsp://", "rtsps://")
 
@@ -39,7 +39,7 @@ class Examination:
     @property
     def name(self) -> str:
         """The reference without its credentials."""
-        return self._address().printable if self._is_camera else self.reference
+        return self._locator().printable if self._is_camera else self.reference
 
     @property
     def verdict(self) -> Verdict:
@@ -49,7 +49,7 @@ class Examination:
     @property
     def incomplete(self) -> bool:
         """Whether the recommended address lacks a secret part of its path or query."""
-        return self._is_camera and advice.hidden(self._address())
+        return self._is_camera and advice.hidden(self._locator().resolved(), self.reference)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -68,17 +68,17 @@ class Examination:
 
     @property
     def _is_camera(self) -> bool:
-        return self.reference.lower().startswith(_SCHEMES)
+        return located(self.reference).lower().startswith(_SCHEMES)
 
-    def _address(self) -> Address:
+    def _locator(self) -> Locator:
         user, password = (self.options.get(name) for name in ("username", "password"))
-        return parse(self.reference, user, password)
+        return Locator(self.reference, user, password)
 
     def _all(self) -> Iterator[Finding]:
         if not self._is_camera:
             yield from PictureExamination(self.reference, self.options, self.listen).steps()
             return
-        address = self._address()
+        address = self._locator().resolved()
         trust = None
         if address.scheme == "rtsps":
             trust = Trust(self.options.get("tls_verify", True), self.options.get("ca_file"))
@@ -90,7 +90,7 @@ class Examination:
         options = {**transport, **self.options}
         pictures = PictureExamination(self.reference, self._fitting(options), self.listen)
         yield from pictures.steps()
-        self.recommendation = advice.stanza(address, camera, pictures, self.options)
+        self.recommendation = advice.stanza(address, camera, pictures, self.reference, self.options)
 
     def _fitting(self, options: Mapping[str, Any]) -> dict[str, Any]:
         accepted = plugins.options_of(adapter_of(self.reference))

@@ -115,6 +115,14 @@ class SharedModel:
         times = self.timings
         return times.prepare.total + times.run.total + times.finish.total
 
+    def trial(self, pictures: Sequence[Image]) -> None:
+        """One run on at most a batch of pictures, of which nothing is kept or measured."""
+        with self._using() as model:
+            tensor, geometries = model.prepare(pictures)
+            outputs = model.run(tensor)
+            for index, geometry in enumerate(geometries):
+                model.finish(outputs, index, geometry, InferenceOptions())
+
     def scalable(self, scale: float) -> bool:
         """Whether it can take an input of that part of its usual size."""
         with self._using() as model:

@@ -141,6 +141,9 @@ class CaptureClock:
         self._choice, self._kernel = choice, kernel
         self._monotonic = monotonic
         self._wall = WallClock(reference, monotonic, wall)
+        self.skew: float | None = None
+        """Seconds by which the camera's clock is ahead of ours, less the way its pictures take;
+        ``None`` while it has sent no reports. May be read from any thread."""
         self._last: float | None = None
         self._told: set[str] = set()
         self.begin()
@@ -149,7 +152,7 @@ class CaptureClock:
         """A new connection: pts begin anew, the times go on."""
         now = self._monotonic()
         self._envelope, self._cadence = Envelope(now), Cadence(now)
-        self._sender = SenderClock()
+        self._sender, self.skew = SenderClock(), None
         self._arrived = now
         self._came: float | None = None
         self._place: float | None = None
@@ -159,15 +162,6 @@ class CaptureClock:
     def arrived(self) -> float:
         """Monotonic instant at which the last packet was here."""
         return self._arrived
-
-    @property
-    def skew(self) -> float | None:
-        """Seconds by which the camera's clock is ahead of ours, less the way its pictures take.
-
-        ``None`` while it has sent no reports.
-        """
-        delay = self._delay()
-        return None if delay is None else -delay
 
     def heard(self, pts: float | None, sent: float | None = None) -> None:
         """A packet came just now: its pts and its Unix time as the camera tells it (seconds)."""
@@ -183,6 +177,8 @@ class CaptureClock:
             self._sender = SenderClock(self._sender.offset)
         if sent is not None:
             self._sender.heard(pts, sent)
+            delay = self._delay()
+            self.skew = None if delay is None else -delay
 
     def at(self, pts: float | None) -> Stamp:
         """When the picture of ``pts`` was taken."""

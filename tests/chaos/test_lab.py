@@ -74,7 +74,7 @@ def test_sender_reports_tell_the_moment_that_is_burned_in(b_frames: int) -> None
 
 def test_cameras_of_the_wrong_kind_are_one_clear_error(lab: Lab, tmp_path: Path) -> None:
     cam = lab["open"]
-    for name, params, said in [
+    wrong: list[tuple[str, dict[str, Any], str]] = [
         ("frezee", {}, "choose from"),
         ("freeze", {"percent": 5}, "no parameter 'percent'; it takes none"),
         ("drop_packets", {"percent": "many"}, "percent"),
@@ -83,7 +83,8 @@ def test_cameras_of_the_wrong_kind_are_one_clear_error(lab: Lab, tmp_path: Path)
         ("hang_up", {"seconds": 3}, "takes no duration"),
         ("freeze", {"seconds": 0}, "more than 0"),
         ("codec", {"codec": "h264"}, "sends h264 already"),
-    ]:
+    ]
+    for name, params, said in wrong:
         with pytest.raises(ConfigError, match=said):
             cam.fault(name, **params)
     with pytest.raises(ConfigError, match="every picture"):

@@ -75,6 +75,27 @@ def test_passwords_and_paths_that_are_wrong_are_told_apart(declares_30: Path) ->
 
 
 @pytest.mark.rtsp
+def test_credentials_by_reference_are_looked_up_and_stay_references(
+    declares_30: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOOR_USER", "user")
+    monkeypatch.setenv("DOOR_PASSWORD", PASSWORD)
+    with camera(declares_30, auth="digest", password=PASSWORD) as cam:
+        named = {"username": "env:DOOR_USER", "password": "env:DOOR_PASSWORD"}
+        apart = Examination(cam.open_url, named, 1.0)
+        place = cam.open_url.removeprefix("rtsp://")
+        inside = Examination(f"rtsp://${{DOOR_USER}}:${{DOOR_PASSWORD}}@{place}", {}, 1.0)
+        for examination in (apart, inside):
+            assert Verdict.FAILED not in {finding.verdict for finding in examination.steps()}
+    assert apart.recommendation == {"reference": cam.open_url, **named, "transport": "tcp"}
+    assert inside.recommendation == {
+        "reference": f"rtsp://${{DOOR_USER}}:${{DOOR_PASSWORD}}@{place}",
+        "transport": "tcp",
+    }
+    assert PASSWORD not in repr((apart, inside, apart.as_dict(), inside.as_dict()))
+
+
+@pytest.mark.rtsp
 @pytest.mark.parametrize(("offered", "other"), [("tcp", "udp"), ("udp", "tcp")])
 def test_the_transport_that_works_is_recommended(
     declares_30: Path, offered: str, other: str

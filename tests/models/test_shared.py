@@ -91,6 +91,28 @@ def through(lane: Lane[VideoFrame], levels: Sequence[int]) -> list[tuple[int, li
     return seen
 
 
+class Asking(Scale):
+    """Asks, while it runs, whose thread it is on."""
+
+    shared: SharedModel
+
+    def run(self, tensor: Tensor) -> Outputs:
+        self.inside = self.shared.inside()
+        return super().run(tensor)
+
+
+def test_only_its_own_threads_are_inside_a_model() -> None:
+    model = Asking()
+    model.shared = shared = SharedModel(model)
+    shared.infer([frame(1, 10)], [InferenceOptions()])
+    assert not model.inside
+    shared.start()
+    assert through(open_lane(shared, []), [100]) == [(1, [100])]
+    shared.stop()
+    assert model.inside
+    assert not shared.inside()
+
+
 @pytest.mark.parametrize("max_batch", [1, 4])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_frame_comes_back_once_and_in_order(workers: int, max_batch: int) -> None:

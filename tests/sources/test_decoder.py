@@ -13,6 +13,8 @@ import av
 import numpy as np
 import pytest
 
+from streamkit.chaos.camera import Camera
+from streamkit.chaos.lab import Lab
 from streamkit.errors import ConfigError
 from streamkit.frame import Plane
 from streamkit.sources import open_source
@@ -380,6 +382,24 @@ def test_a_camera_decodes_no_more_than_is_wanted(tmp_path: Path) -> None:
     assert told["mode"] == "key"
     assert told["left_out"] > 50
     assert told["concealed"] == 0
+
+
+@pytest.mark.rtsp
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_camera_whose_packets_get_lost_is_never_passed_off_as_whole(
+    tmp_path: Path, transport: str
+) -> None:
+    path = made(tmp_path, frames=100, size=(640, 480))
+    with Lab([Camera(name="bad", clip=path)], seed=1) as lab:
+        source: Any = open_source(lab["bad"].url, transport=transport)
+        with closing(source.read()) as captures:
+            assert not any(capture.concealed for capture in islice(captures, 10))
+            lab["bad"].fault("drop_packets", percent=2)
+            taken = list(islice(captures, 80))
+    whole = [capture for capture in taken if not capture.concealed]
+    assert 0 < len(whole) < 80
+    assert len(numbers(whole)) == len(whole), "each can be read"
+    assert source.decoding["concealed"] == 80 - len(whole)
 
 
 @pytest.mark.rtsp

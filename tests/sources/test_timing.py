@@ -339,3 +339,10 @@ def test_a_stall_in_which_pts_leap_is_covered_at_a_picture_a_second() -> None:
             assert not watch(camera).uncovered(), (by, at)
             camera.reports = 5.0
             assert not watch(camera).uncovered(), (by, at)
+
+
+def test_a_wrong_clock_is_followed_where_that_is_asked_for_and_the_difference_stated() -> None:
+    seen = watch(Camera(1, reports=5.0, skew=-7200.0, jitter=0.01), choice="rtcp")
+    assert seen.clocks(since=1.0) == {Clock.RTCP}
+    assert not seen.uncovered()
+    assert min(stamp.uncertainty for stamp in seen.stamps[50:]) > 7199
