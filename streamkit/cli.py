@@ -19,6 +19,7 @@ from streamkit.bench import cli as bench_cli
 from streamkit.chaos import cli as chaos_cli
 from streamkit.doctor import cli as doctor_cli
 from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
+from streamkit.tune import cli as tune_cli
 
 if TYPE_CHECKING:
     from streamkit.spec import PipelineSpec
@@ -160,6 +161,9 @@ def _play(pipeline: Any, *, quiet: bool) -> None:
         sys.exit(143)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+app.command("tune")(tune_cli.tune)
 
 
 @app.command()

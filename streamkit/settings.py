@@ -169,6 +169,11 @@ class Settings(BaseSettings):
         ge=1,
         description="threads of one run (default: cores / 2)",
     )
+    exact: bool = Field(
+        False,
+        validation_alias="STREAMKIT_EXACT",
+        description="run models as they are, whatever streamkit tune has found out",
+    )
     ort_inter_op_threads: int = Field(
         1,
         validation_alias="STREAMKIT_ORT_INTER_OP_THREADS",

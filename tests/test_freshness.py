@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from streamkit import InferencePipeline
-from streamkit.errors import AdmissionRefusedError, ConfigError
+from streamkit.errors import AdmissionRefusedError, ConfigError, ModelError
 from streamkit.frame import Clock, Image, VideoFrame
 from streamkit.models import get_model
 from streamkit.models.base import InferenceOptions
@@ -26,8 +26,10 @@ from streamkit.settings import Settings
 from streamkit.sources.base import Capture, Captures
 from tests.clips import clip
 from tests.fakes import START, Camera, Clip, Collector, Updates, numbers, until
+from tests.models.graphs import write_graph
 
 MODEL = Path(__file__).resolve().parents[1] / "samples" / "models" / "street" / "1"
+NAMED = {"names": "['a', 'b', 'c']"}
 STREET = MODEL.parents[2] / "street.jpg"
 
 
@@ -260,6 +262,39 @@ def test_a_region_lies_on_whole_chroma_and_in_the_picture(size: tuple[int, int])
     assert pixels_of((0, 0, 1, 1), size) == (0, 0, *size)
 
 
+# -- smaller inputs ---------------------------------------------------------------------------
+
+
+def test_a_graph_of_open_size_takes_smaller_inputs_beside_the_usual_one(
+    manager: ModelManager, tmp_path: Path
+) -> None:
+    """The toy answers in pixels of its input whatever it sees, so half the size is twice as far."""
+    graph = write_graph(tmp_path / "open.onnx", size=("w", "h"), batch="n", metadata=NAMED)
+    picture = np.zeros((640, 640, 3), np.uint8)
+    wanted = [InferenceOptions(input_scale=scale) for scale in (1.0, 0.5, 1.0)]
+    with manager.pin(graph) as shared:
+        assert shared.scalable(0.5)
+        usual, half, again = shared.infer([picture] * 3, wanted)
+    assert isinstance(usual, Detections)
+    assert isinstance(half, Detections)
+    assert isinstance(again, Detections)
+    assert len(half) > 0
+    np.testing.assert_allclose(half.xyxy[0], usual.xyxy[0] * 2, atol=0.01)
+    np.testing.assert_array_equal(again.xyxy, usual.xyxy)
+
+
+def test_a_graph_of_one_size_keeps_it(manager: ModelManager, tmp_path: Path) -> None:
+    graph = write_graph(tmp_path / "fixed.onnx", metadata=NAMED)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    with manager.pin(graph) as shared:
+        assert not shared.scalable(0.5)
+        [same] = shared.infer([picture], [InferenceOptions(input_scale=0.5)])
+        [usual] = shared.infer([picture], [InferenceOptions()])
+    assert isinstance(same, Detections)
+    assert isinstance(usual, Detections)
+    np.testing.assert_array_equal(same.xyxy, usual.xyxy)
+
+
 # -- the ladder and admission -----------------------------------------------------------------
 
 
@@ -297,6 +332,30 @@ def test_under_overload_quality_goes_down_and_is_told(manager: ModelManager) -> 
     assert "rate" not in account(pipeline, 0)["dropped"]
     assert account(pipeline, 1)["dropped"]["rate"] > 0
     assert account(pipeline, 0)["in_flight"] == account(pipeline, 1)["in_flight"] == 0
+
+
+def test_a_ladder_that_does_not_exist_is_told_before_the_start(manager: ModelManager) -> None:
+    with pytest.raises(ModelError, match="nobody/7"):
+        InferencePipeline.init(Clip(1), MODEL, ladder=["nobody/7"], manager=manager)
+    for wrong in ({"ladder": "one/1"}, {"degrade": 3}, {"admission": "yes"}):
+        with pytest.raises(ConfigError):
+            InferencePipeline.init(Clip(1), MODEL, manager=manager, **wrong)  # type: ignore[arg-type]
+
+
+def test_what_was_degraded_begins_anew_with_the_next_run(manager: ModelManager) -> None:
+    updates = Updates()
+    pipeline = InferencePipeline.init(
+        lambda: Street(30.0),
+        MODEL,
+        status_update_handlers=[updates],
+        degrade={"budget": 1e-6, "down_after": 0.3, "rates": [0.5], "scales": []},
+        manager=manager,
+    )
+    for run in (1, 2):
+        with pipeline:
+            change = updates.wait_for("STREAM_QUALITY_CHANGED", run).payload
+        assert (change["from"], change["to"]) == ("full", "rate 0.5")
+        assert account(pipeline)["in_flight"] == 0
 
 
 def test_what_the_model_has_no_room_for_is_refused_by_its_numbers(manager: ModelManager) -> None:

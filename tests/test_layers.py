@@ -20,7 +20,7 @@ LEVELS = [
     {"stream_options", "state", "health", "retry", "attempt", "supervisor", "reader", "reading",
      "stream", "delivery", "engine", "quality", "run", "watchdog", "options", "sharing", "exchange",
      "roster", "dispatch", "way", "pipeline", "spec"},
-    {"console", "cli", "models_cli", "bench", "chaos", "doctor", "__main__", "__init__"},
+    {"console", "cli", "models_cli", "bench", "chaos", "doctor", "tune", "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ADAPTERS = LEVELS[2]

@@ -52,6 +52,21 @@ def test_relative_paths_are_meant_from_the_document(tmp_path: Path) -> None:
     assert spec.sinks[1].options["path"] == "/abs/a.jsonl"
 
 
+def test_what_is_wanted_of_streams_and_under_overload_may_be_written_down() -> None:
+    spec = spec_of(
+        sources=[{"reference": "rtsp://camera/1", "region": [0, 0, 0.5, 1], "priority": 2}],
+        stream={"infer_every": 3, "motion_gate": {"hold": 2}},
+        degrade={"budget": 0.3},
+        ladder=["small/1"],
+        admission=True,
+        max_staleness=0.5,
+    )
+    assert spec.sources[0].options == {"region": [0, 0, 0.5, 1], "priority": 2}
+    assert (spec.degrade, spec.ladder, spec.admission) == ({"budget": 0.3}, ["small/1"], True)
+    with pytest.raises(ConfigError, match="ladder"):
+        spec_of(ladder="small/1")
+
+
 def test_a_model_id_is_no_path(tmp_path: Path) -> None:
     document = tmp_path / "a.yaml"
     document.write_text("sources: [a.mp4]\nmodel: street/1\n")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamkit.bench import whole_cli
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -44,7 +46,7 @@ def models(json_path: Json = None, rounds: Rounds = 9) -> None:
 
     run(rounds, told)
     if json_path is not None:
-        json_path.write_text(json.dumps({"models": figures, "machine": _machine()}, indent=1))
+        json_path.write_text(json.dumps({"models": figures, "machine": machine()}, indent=1))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -75,7 +77,7 @@ def decode(
     with TemporaryDirectory() as folder:
         bench.run(bench.samples_of(clip, Path(folder)), rounds, told)
     if json_path is not None:
-        json_path.write_text(json.dumps({"decode": figures, "machine": _machine()}, indent=1))
+        json_path.write_text(json.dumps({"decode": figures, "machine": machine()}, indent=1))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -124,7 +126,7 @@ def _spread(spread: Spread, factor: float, places: int) -> str:
     return f"{middle} ({low} - {high})"
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     import os
     import platform
     from importlib.metadata import version
@@ -134,3 +136,7 @@ def _machine() -> dict[str, Any]:
     packages = {name: version(name) for name in ("numpy", "opencv-python", "streamkit")}
     machine = {"cores": os.cpu_count(), "machine": platform.machine()}
     return machine | packages | {"onnxruntime": onnxruntime.__version__}
+
+
+for command in whole_cli.COMMANDS:
+    app.command()(command)

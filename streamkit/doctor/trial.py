@@ -89,7 +89,7 @@ def attempt(load: Load, cameras: int, seconds: float) -> Trial:
 
 def _camera(load: Load, number: int) -> SourceReference:
     own = load.rate * (1 + 0.002 * ((number * 7) % 11 - 5))
-    options = {"fps": own, "max_fps": load.fps, **load.options}
+    options = {"fps": own, "max_fps": load.fps, "share": False, **load.options}
     return SourceReference(f"replay:{load.clip}", options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,9 +35,13 @@ from streamkit.models.session import Execution
 from streamkit.models.shared import SharedModel
 from streamkit.models.store import Store
 from streamkit.models.store.fetch import OnProgress
+from streamkit.models.store.package import Package
+from streamkit.models.tuning import Tunings
 from streamkit.settings import Settings
 
 __all__ = ["Lease", "ModelManager", "default_manager"]
+
+log = logging.getLogger(__name__)
 
 OnLoad: TypeAlias = Callable[[SharedModel, float], None]
 """Told of a load, with the seconds it took, in the thread that asked for it."""
@@ -64,6 +69,7 @@ class ModelManager:
         own_key: SecretStr | None = None,
         memory: FreeMemory | None = None,
         cleanup: OnGone | None = None,
+        tunings: Tunings | None = None,
     ) -> None:
         """``cleanup`` is told which model went for want of room, to delete its files."""
         self.loads = 0
@@ -76,6 +82,7 @@ class ModelManager:
         self._off = off
         self._access = access
         self._cleanup = cleanup
+        self._tunings = tunings
         self._lock = threading.Lock()
         self._held: dict[Key, Lease] = {}
         short = (memory or FreeMemory(0)).short
@@ -96,6 +103,7 @@ class ModelManager:
             own_key=settings.api_key,
             memory=FreeMemory(settings.memory_free_threshold),
             cleanup=cleanup_of(settings),
+            tunings=Tunings.of(settings),
         )
 
     def lease(
@@ -170,22 +178,26 @@ class ModelManager:
         """Load for all who want it now: they wait for it, or meet the same error."""
         began = time.perf_counter()
         try:
-            model = self._load(instance.where, api_key, name[1])
+            model, workers = self._load(instance.where, api_key, name[1])
         except BaseException as error:
             self._instances.fail(name, instance, error)
             raise
-        shared = SharedModel(model, self._workers)
+        shared = SharedModel(model, workers)
         instance.ready.set_result(shared)
         self._instances.make_room()
         if on_load is not None:
             on_load(shared, time.perf_counter() - began)
 
-    def _load(self, where: Where, api_key: SecretStr | None, architecture: str | None) -> Model:
+    def _load(
+        self, where: Where, api_key: SecretStr | None, architecture: str | None
+    ) -> tuple[Model, int]:
+        """The model, and how many threads run it at a time."""
         package = self._store.find(where, api_key)
         self._instances.make_memory()
+        execution, workers = self._tuned(package)
         open_it = functools.partial(
             load,
-            execution=self._execution,
+            execution=execution,
             off=self._off,
             max_batch=self._max_batch,
             architecture=architecture,
@@ -199,7 +211,17 @@ class ModelManager:
             model = open_it(again)
         with self._lock:
             self.loads += 1
-        return model
+        return model, workers
+
+    def _tuned(self, package: Package) -> tuple[Execution, int]:
+        """As ``streamkit tune`` found out, or as for all models."""
+        tuning = None
+        if self._tunings is not None and package.weights.is_file():
+            tuning = self._tunings.find(package.weights)
+        if tuning is None:
+            return self._execution, self._workers
+        log.info("%s runs as tuned: %s", package.model_id, tuning.name)
+        return tuning.applied(self._execution), tuning.workers
 
     def preload(self, models: Sequence[str | Path | ModelId], api_key: ApiKey = None) -> None:
         """Load and warm these, and keep them loaded, used or not, until ``unload``.
@@ -245,7 +267,7 @@ class ModelManager:
             raise ModelNotFoundError(f"{before[0]} is not loaded, so nothing can take its place")
         try:
             shared = instance.ready.result()
-            shared.swap(self._load(where, key, architecture))
+            shared.swap(self._load(where, key, architecture)[0])
             self._instances.rename(before, after, where)
         finally:
             self._instances.leave(instance)

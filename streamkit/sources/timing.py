@@ -153,7 +153,7 @@ class CaptureClock:
         now = self._monotonic()
         self._envelope, self._cadence = Envelope(now), Cadence(now)
         self._sender, self.skew = SenderClock(), None
-        self._arrived = now
+        self._arrived = self._stamped = now
         self._came: float | None = None
         self._place: float | None = None
         self._agreed = False
@@ -184,8 +184,9 @@ class CaptureClock:
         """When the picture of ``pts`` was taken."""
         moment, clock, uncertainty = self._target(pts)
         place = self._arrived if pts is None else pts
-        passed = 0.0 if self._place is None else min(1.0, max(0.0, place - self._place))
-        self._place = place
+        passed = 0.0 if self._place is None else max(0.0, place - self._place)
+        passed = min(passed, self._arrived - self._stamped)  # pts may run at any speed
+        self._place, self._stamped = place, self._arrived
         steady = self._steadied(moment, passed)
         return Stamp(datetime.fromtimestamp(steady, UTC), clock, uncertainty + abs(steady - moment))
 

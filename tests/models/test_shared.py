@@ -107,7 +107,7 @@ def test_only_its_own_threads_are_inside_a_model() -> None:
     shared.infer([frame(1, 10)], [InferenceOptions()])
     assert not model.inside
     shared.start()
-    assert through(open_lane(shared, []), [100]) == [(1, [100])]
+    assert through(open_lane(shared, []), [200]) == [(1, [200])]
     shared.stop()
     assert model.inside
     assert not shared.inside()

@@ -106,7 +106,7 @@ class ClockReel:
         )
 
     def _coded(self, output: Any, ready: Any, origin: Moment) -> Any:
-        sample = output.emit("pull-sample")
+        sample = output.pull_sample()
         self.caps = sample.get_caps()
         buffer = sample.get_buffer()
         # Encoders move times by hours and say so in the segment, so that none is negative.

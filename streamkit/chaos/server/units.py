@@ -96,7 +96,7 @@ def _linked(_: Any, pad: Any, pipeline: Any, found: Any) -> None:
 
 def _drained(kind: str, output: Any) -> Film:
     units, caps = [], None
-    while (sample := output.emit("pull-sample")) is not None:
+    while (sample := output.pull_sample()) is not None:
         caps = sample.get_caps()
         units.append(unit_of(sample.get_buffer()))
     while units and units[0].delta:

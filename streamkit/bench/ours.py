@@ -1,0 +1,38 @@
+"""One clip through our own pipeline, in a process of its own: what ``race`` sets beside others."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from streamkit import InferencePipeline
+from streamkit.bench.peers.marks import Marks
+from streamkit.predictions import Result
+from streamkit.sinks import JsonLinesSink
+
+
+def run(asked: dict[str, Any]) -> Marks:
+    """The clip to JSON lines; ends after the frames that are asked for."""
+    marks = Marks(asked["skip"], asked["frames"])
+
+    def note(result: Result) -> None:
+        if marks.count(len(result.prediction)):
+            pipeline.terminate()
+
+    pipeline = InferencePipeline.init(
+        asked["clip"],
+        asked["model"],
+        confidence=asked["confidence"],
+        iou_threshold=asked["iou_threshold"],
+        on_result=note,
+        sinks=[lambda: JsonLinesSink(Path(asked["output"]))],
+    )
+    pipeline.start(use_main_thread=False)
+    pipeline.join()
+    return marks
+
+
+if __name__ == "__main__":
+    run(json.loads(sys.argv[1])).tell()

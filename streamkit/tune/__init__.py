@@ -1,0 +1,1 @@
+"""How a model runs best on this machine: measured, at equal accuracy, remembered, explained."""
