@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 
-from streamkit import InferencePipeline
 from streamkit.bench.peers.marks import cpu
 from streamkit.meters import Histogram
 from streamkit.options import SourceReference
+from streamkit.pipeline import InferencePipeline
 from streamkit.predictions import Result
 from streamkit.sinks import JsonLinesSink
 from streamkit.sources import open_source

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamkit.bench.soak_cli import soak
+
 from streamkit.bench import whole_cli
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Turns that each of
 @app.callback()
 def bench() -> None:
     """Measure streamkit on this machine."""
+
+
+app.command()(soak)
 
 
 @app.command()

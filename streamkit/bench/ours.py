@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from streamkit import InferencePipeline
 from streamkit.bench.peers.marks import Marks
+from streamkit.pipeline import InferencePipeline
 from streamkit.predictions import Result
 from streamkit.sinks import JsonLinesSink
 

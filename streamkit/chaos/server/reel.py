@@ -107,7 +107,9 @@ class ClockReel:
 
     def _coded(self, output: Any, ready: Any, origin: Moment) -> Any:
         sample = output.pull_sample()
-        self.caps = sample.get_caps()
+        caps = sample.get_caps()
+        if self.caps is None or not caps.is_equal(self.caps):
+            self.caps = caps  # a new object each time: setting it anew costs the media memory
         buffer = sample.get_buffer()
         # Encoders move times by hours and say so in the segment, so that none is negative.
         since = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
