@@ -159,14 +159,18 @@ class Hub:
                 source.want(max(known) if len(known) == len(wants) else None)
 
     def _run(self) -> None:
-        try:
-            self._read()
-            text = f"{self.named}: it gives no more pictures"
-            error: BaseException = SourceError(text, StreamErrorCode.LOST)
-        except BaseException as caught:  # noqa: BLE001 - a thread begins here
-            error = caught
+        error = self._ended()
         for seat in self._forget(self):
             seat.end(error)
+
+    def _ended(self) -> BaseException:
+        """Read to the end; what ended it. No frame of its traceback may hold it in a variable:
+        in such a circle the decoder and its threads lived until the garbage collector came by."""
+        try:
+            self._read()
+        except BaseException as caught:  # noqa: BLE001 - a thread begins here
+            return caught
+        return SourceError(f"{self.named}: it gives no more pictures", StreamErrorCode.LOST)
 
     def _read(self) -> None:
         while self._before is not None and self._before.busy and not self.closed.is_set():

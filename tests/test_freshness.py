@@ -343,15 +343,16 @@ def test_a_ladder_that_does_not_exist_is_told_before_the_start(manager: ModelMan
 
 
 def test_what_was_degraded_begins_anew_with_the_next_run(manager: ModelManager) -> None:
-    updates = Updates()
+    updates, camera = Updates(), Street(30.0)
     pipeline = InferencePipeline.init(
-        lambda: Street(30.0),
+        camera,
         MODEL,
         status_update_handlers=[updates],
         degrade={"budget": 1e-6, "down_after": 0.3, "rates": [0.5], "scales": []},
         manager=manager,
     )
     for run in (1, 2):
+        camera.interrupted.clear()
         with pipeline:
             change = updates.wait_for("STREAM_QUALITY_CHANGED", run).payload
         assert (change["from"], change["to"]) == ("full", "rate 0.5")

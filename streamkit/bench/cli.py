@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamkit.bench.soak_cli import soak
-
 from streamkit.bench import whole_cli
+from streamkit.bench.soak_cli import soak
 
 if TYPE_CHECKING:
     from rich.table import Table

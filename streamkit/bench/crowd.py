@@ -12,6 +12,8 @@ from streamkit.bench.measure import Spread
 from streamkit.bench.race import Contestant
 
 Told = Callable[[str], None]
+SECONDS = 6.0
+"""That each measurement lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def _crowd(
     session: float,
     told: Told,
 ) -> Crowd:
-    task = {**ours(subject).task, "cameras": count, "fps": fps, "rate": rate, "seconds": 6.0}
+    task = {**ours(subject).task, "cameras": count, "fps": fps, "rate": rate, "seconds": SECONDS}
     found: list[dict[str, float]] = []
     for _ in range(rounds):
         alone = _child("decode", {**task, "only": "decode"})
@@ -125,7 +127,7 @@ def behind_sink(subject: Subject, rate: float, sink: float, rounds: int, told: T
 
 
 def _one(subject: Subject, rate: float, sink: float | None) -> dict[str, Any]:
-    task = {**ours(subject).task, "cameras": 1, "rate": rate, "seconds": 8.0}
+    task = {**ours(subject).task, "cameras": 1, "rate": rate, "seconds": SECONDS}
     return task if sink is None else {**task, "sink_rate": sink}
 
 

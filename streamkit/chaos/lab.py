@@ -25,7 +25,7 @@ from streamkit.chaos.certificate import self_signed
 from streamkit.chaos.faults import Fault, kind_of
 from streamkit.chaos.faults import fault as checked
 from streamkit.errors import ConfigError, StreamkitError
-from streamkit.settings import Settings
+from streamkit.settings import Settings, plain_environment
 
 HERE = Path(__file__).parent
 START = "import sys; sys.path.insert(0, sys.argv[1]); from server.__main__ import main; main()"
@@ -197,6 +197,8 @@ class Lab:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
                 text=True, encoding="utf-8",
+                # Many short-lived threads: without the limit each leaves a heap of its own behind.
+                env=plain_environment() | {"MALLOC_ARENA_MAX": "2"},
             )  # fmt: skip
         assert self._process.stdout
         self._reader = threading.Thread(

@@ -1,0 +1,151 @@
+"""What was found out is kept by machine and weights, used, and gives way to settings."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streamkit.cli import app
+from streamkit.models.devices import CPU
+from streamkit.models.execution import Execution
+from streamkit.models.manager import ModelManager
+from streamkit.models.tuning import Tuning, Tunings, folder_of
+from streamkit.settings import Settings
+from streamkit.tune.candidates import candidates, exact
+from streamkit.tune.pictures import gathered
+from streamkit.tune.tuner import Tuner
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+MODEL = SAMPLES / "models" / "street" / "1"
+FAST = Tuning(provider=CPU, threads=1, workers=3, speed=1.5, cpu=0.9)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in list(os.environ):
+        if name.startswith(("STREAMKIT_", "ORT_", "ONNXRUNTIME_EXEC", "OPENVINO_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path / "models"))
+    return Settings.load()
+
+
+def kept(settings: Settings, tuning: Tuning = FAST) -> Path:
+    return Tunings(folder_of(settings)).keep(MODEL / "weights.onnx", tuning)
+
+
+def test_a_tuning_lies_beside_the_cache_and_is_found_by_its_weights(settings: Settings) -> None:
+    path = kept(settings)
+    known = Tunings.of(settings)
+    assert known is not None
+    assert not path.is_relative_to(settings.model_cache_dir)
+    assert known.find(MODEL / "weights.onnx") == FAST
+    assert known.find(SAMPLES / "street.jpg") is None
+    assert known.forget(MODEL / "weights.onnx")
+    assert known.find(MODEL / "weights.onnx") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"provider": "x"}', b"\xff\xfe"])
+def test_a_damaged_tuning_is_as_good_as_none(settings: Settings, damage: bytes) -> None:
+    kept(settings).write_bytes(damage)
+    known = Tunings.of(settings)
+    assert known is not None
+    assert known.find(MODEL / "weights.onnx") is None
+
+
+def test_models_run_as_tuned(settings: Settings) -> None:
+    kept(settings)
+    manager = ModelManager.of(settings)
+    with manager.lease(MODEL) as shared:
+        assert shared.workers == 3
+    manager.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("STREAMKIT_EXACT", "1"), ("STREAMKIT_MODEL_WORKERS", "2")]
+)
+def test_exact_and_settings_win(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    kept(settings)
+    monkeypatch.setenv(name, value)
+    assert Tunings.of(Settings.load()) is None
+    manager = ModelManager.of(Settings.load())
+    with manager.lease(MODEL) as shared:
+        assert shared.workers == 2
+    manager.close()
+
+
+def test_a_tuning_changes_only_what_it_is_about() -> None:
+    before = Execution(threads=7, arena=False, optimization="basic")
+    after = FAST.applied(before)
+    assert (after.providers, after.threads) == ((CPU,), 1)
+    assert (after.arena, after.optimization) == (False, "basic")
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 16])
+def test_candidates_make_sense_on_any_machine(cores: int) -> None:
+    tried = list(candidates(cores, (CPU,), inexact=True))
+    assert exact(cores) in tried
+    assert len(set(tried)) == len(tried)
+    assert all(1 <= each.threads * each.workers <= max(2 * cores, 2) for each in tried)
+    assert {each.precision for each in tried} == {"f32"}
+
+
+def test_bf16_is_tried_only_where_pictures_can_judge_it() -> None:
+    provider = "OpenVINOExecutionProvider"
+    with_pictures = candidates(2, (provider,), inexact=True)
+    without = candidates(2, (provider,), inexact=False)
+    assert {each.precision for each in with_pictures} == {"f32", "bf16"}
+    assert {each.precision for each in without} == {"f32"}
+
+
+def test_pictures_are_spread_over_a_clip() -> None:
+    pictures = gathered(str(SAMPLES / "street.mp4"), 6, (512, 288))
+    assert pictures.shape == (6, 720, 1280, 3)
+    assert len({picture.tobytes() for picture in pictures}) == 6
+    assert gathered(None, 24, (512, 288)).shape == (4, 288, 512, 3)
+
+
+@pytest.mark.timeout(180)
+def test_a_model_is_tuned_with_real_runs() -> None:
+    pictures = gathered(str(SAMPLES / "street.mp4"), 3, (512, 288))
+    tuner = Tuner(MODEL / "weights.onnx", pictures, (CPU,), 1, inexact=True, seconds=0.2)
+    tuning = tuner.run()
+    assert [each.failure for each in tuner.measured] == [None] * len(tuner.measured)
+    assert all(each.agreement == 1.0 for each in tuner.measured)
+    assert all(each.fps > 0 and each.latency > 0 for each in tuner.measured)
+    assert tuning is None or tuning.speed >= 1.05
+
+
+@pytest.mark.timeout(120)
+def test_a_provider_that_is_not_here_fails_alone() -> None:
+    pictures = gathered(None, 1, (512, 288))
+    tuner = Tuner(
+        MODEL / "weights.onnx", pictures, ("TensorrtExecutionProvider",), 1, False, seconds=0.2
+    )
+    assert tuner.run() is None
+    assert all("missing" in str(each.failure) for each in tuner.measured)
+
+
+def test_the_command_forgets_and_refuses_nonsense(settings: Settings) -> None:
+    kept(settings)
+    run = CliRunner().invoke
+    assert "forgotten" in run(app, ["tune", str(MODEL), "--forget"]).output
+    assert "nothing was known" in run(app, ["tune", str(MODEL), "--forget"]).output
+    wrong = run(app, ["tune", str(MODEL), "--goal", "speed"])
+    assert "throughput or latency" in str(wrong.exception)
+
+
+@pytest.mark.timeout(180)
+def test_the_command_measures_and_tells_in_json(settings: Settings) -> None:
+    done = CliRunner().invoke(app, ["tune", str(MODEL), "--seconds", "0.2", "--json"])
+    told = json.loads(done.output)
+    assert told["measured"]
+    known = Tunings.of(settings)
+    assert known is not None
+    found = known.find(MODEL / "weights.onnx")
+    assert (found is None) == (told["chosen"] is None)
