@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from streamkit.admission import AdmissionOptions, measured, rate
 from streamkit.errors import AdmissionRefusedError, ClosedError, ConfigError
 from streamkit.events import EventType, Reporter
 from streamkit.frame import VideoFrame
+from streamkit.freshness.admission import AdmissionOptions, measured, rate
 from streamkit.meters import Histogram
 from streamkit.models.base import InferenceOptions
 from streamkit.quality import Control, Quality, region_of, share_of
 from streamkit.scheduler import FINITE, Lane, OnDrop, Scheduler, Ticket
 from streamkit.sources.base import Source
-from streamkit.stream_options import StreamOptions
+from streamkit.streams.options import StreamOptions
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

@@ -21,7 +21,6 @@ from streamkit.errors import ConfigError
 from streamkit.models.base import InferenceOptions
 from streamkit.predictions import Result
 from streamkit.settings import Settings
-from streamkit.sharing import SharedSource, default_connections
 from streamkit.sinks.base import Sink
 from streamkit.sources import (
     check_source,
@@ -30,8 +29,9 @@ from streamkit.sources import (
     options_from_properties,
 )
 from streamkit.sources.base import Source
-from streamkit.stream import Stage
-from streamkit.stream_options import STREAM_OPTIONS, StreamOptions, split
+from streamkit.streams.options import STREAM_OPTIONS, StreamOptions, split
+from streamkit.streams.sharing import SharedSource, default_connections
+from streamkit.streams.stream import Stage
 from streamkit.watchdog import PipelineWatchDog
 
 log = logging.getLogger(__name__)

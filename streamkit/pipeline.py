@@ -36,8 +36,8 @@ from streamkit.roster import Roster
 from streamkit.run import Parts, Run
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
-from streamkit.state import StreamState
-from streamkit.stream import Stage
+from streamkit.streams.state import StreamState
+from streamkit.streams.stream import Stage
 from streamkit.watchdog import NullPipelineWatchdog, PipelineWatchDog
 
 if TYPE_CHECKING:

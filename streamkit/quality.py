@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from streamkit.admission import AdmissionOptions
-from streamkit.carry import wanted
 from streamkit.errors import ConfigError
 from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import VideoFrame
-from streamkit.ladder import Change, DegradeOptions, Ladder, Load, Rung, rungs
+from streamkit.freshness.admission import AdmissionOptions
+from streamkit.freshness.carry import wanted
+from streamkit.freshness.ladder import Change, DegradeOptions, Ladder, Load, Rung, rungs
 from streamkit.scheduler import Lane, OnDrop, Share
-from streamkit.stream_options import StreamOptions
+from streamkit.streams.options import StreamOptions
 
 if TYPE_CHECKING:
     from streamkit.models.manager import Lease

@@ -13,8 +13,8 @@ from streamkit.errors import ConfigError
 from streamkit.events import EventType, Reporter
 from streamkit.meters import Tally
 from streamkit.options import StreamPlan
-from streamkit.state import CONTEXT
-from streamkit.stream import Stream
+from streamkit.streams.state import CONTEXT
+from streamkit.streams.stream import Stream
 
 _REMEMBERED = 64
 """Accounts of removed sources which are kept."""

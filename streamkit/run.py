@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from streamkit.carry import Carrier
 from streamkit.delivery import Delivery
 from streamkit.engine import Engine
 from streamkit.errors import ClosedError
 from streamkit.events import EventType, Reporter, Throttle
-from streamkit.exchange import ExchangeableSource
 from streamkit.frame import VideoFrame
+from streamkit.freshness.carry import Carrier
 from streamkit.predictions import Result
 from streamkit.sources.base import Source
-from streamkit.stream import Stage, Stream
+from streamkit.streams.exchange import ExchangeableSource
+from streamkit.streams.stream import Stage, Stream
 from streamkit.watchdog import PipelineWatchDog
 from streamkit.way import Way
 

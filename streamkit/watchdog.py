@@ -14,7 +14,7 @@ from streamkit.events import StatusUpdate, UpdateSeverity
 from streamkit.frame import VideoFrame
 from streamkit.meters import Rate
 from streamkit.sources.base import SourceProperties
-from streamkit.stream import Stream
+from streamkit.streams.stream import Stream
 
 _FRAMES = 64
 _UPDATES = 512

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from streamkit.frame import VideoFrame
 from streamkit.predictions import Result
 from streamkit.scheduler import Lane
-from streamkit.stream import Stream
+from streamkit.streams.stream import Stream
 
 
 @dataclass(eq=False)

@@ -15,11 +15,11 @@ import streamkit
 PACKAGE = Path(streamkit.__file__).parent
 LEVELS = [
     {"errors", "frame", "masks", "predictions", "events", "meters"},
-    {"mailbox", "clock", "policy", "lane", "scheduler", "gate", "carry", "ladder", "admission", "settings", "credentials", "buffering", "plugins", "imaging"},
+    {"mailbox", "clock", "policy", "lane", "scheduler", "freshness", "settings", "credentials",
+     "buffering", "plugins", "imaging"},
     {"sources", "models", "stages", "sinks"},
-    {"stream_options", "state", "health", "retry", "attempt", "supervisor", "reader", "reading",
-     "stream", "delivery", "engine", "quality", "run", "watchdog", "options", "sharing", "exchange",
-     "roster", "dispatch", "way", "pipeline", "spec"},
+    {"streams", "delivery", "engine", "quality", "run", "way", "roster", "dispatch", "watchdog",
+     "options", "pipeline", "spec"},
     {"console", "cli", "models_cli", "bench", "chaos", "doctor", "tune", "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -140,7 +140,7 @@ def _used(frames: Iterator[DecodedFrame], way: Way) -> Iterator[DecodedFrame]:
 
     from streamkit.clock import Thinner
     from streamkit.frame import Clock, VideoFrame
-    from streamkit.gate import GateOptions, MotionGate
+    from streamkit.freshness.gate import GateOptions, MotionGate
     from streamkit.sources.decoding import DecodedPicture
 
     thinner = Thinner(WANTED)

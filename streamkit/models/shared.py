@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamkit.admission import Ledger
 from streamkit.errors import InferenceError, StreamkitError
 from streamkit.frame import Image, VideoFrame
+from streamkit.freshness.admission import Ledger
 from streamkit.meters import Histogram
 from streamkit.models.base import InferenceOptions, Model, Scalable
 from streamkit.models.regions import placed, seen

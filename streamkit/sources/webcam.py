@@ -73,9 +73,7 @@ class WebcamSource(Source):
         ) as container:
             stream = video_of(container, self.reference)
             try:
-                captures = broadcast(
-                    container.demux(), stream, self._stopped, clock=self._clock
-                )
+                captures = broadcast(container.demux(), stream, self._stopped, clock=self._clock)
                 yield from introduced(captures, stream, self)
             except (av.FFmpegError, OSError) as error:
                 raise translated(error, self.reference, opening=False) from error

@@ -53,7 +53,7 @@ class Misbehaving(Source):
         side = side or self._side
         return Capture(np.full((side, side, 3), number % 251, np.uint8), datetime.now(UTC))
 
-    def _does(self) -> Iterator[Capture]:
+    def _does(self) -> Iterator[Capture]:  # noqa: C901 - one case per deed
         match self._deed:
             case "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)

@@ -21,7 +21,7 @@ from streamkit.options import SourceReference, StreamPlan, plan
 from streamkit.sources import check_source, open_source
 from streamkit.sources.reference import Locator, parse, printable
 from streamkit.spec import PipelineSpec
-from streamkit.stream_options import StreamOptions
+from streamkit.streams.options import StreamOptions
 from tests.sources.servers import unused_port, web
 
 SECRET = "SECRETIVE"

@@ -149,8 +149,8 @@ def test_a_camera_that_hangs_up_is_back_within_two_seconds(watched: Watched, fau
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judges within one second instead of three, having seen two seconds instead of five."""
-    monkeypatch.setattr("streamkit.health._HOLDS", 1.0)
-    monkeypatch.setattr("streamkit.health._LEARN", 8)
+    monkeypatch.setattr("streamkit.streams.health._HOLDS", 1.0)
+    monkeypatch.setattr("streamkit.streams.health._LEARN", 8)
 
 
 @pytest.mark.usefixtures("_hasty")

@@ -11,7 +11,7 @@ import pytest
 from streamkit.errors import ConfigError
 from streamkit.events import DropCause
 from streamkit.frame import Image, Plane, VideoFrame
-from streamkit.gate import GateOptions, MotionGate
+from streamkit.freshness.gate import GateOptions, MotionGate
 
 RNG = np.random.default_rng(7)
 SCENE = np.kron(RNG.integers(20, 200, (36, 64)), np.ones((20, 20))).astype(np.float32)

@@ -28,7 +28,7 @@ from tests.clips import clip
 from tests.fakes import START, Camera, Clip, Collector, Updates, numbers, until
 from tests.models.graphs import write_graph
 
-MODEL = Path(__file__).resolve().parents[1] / "samples" / "models" / "street" / "1"
+MODEL = Path(__file__).resolve().parents[2] / "samples" / "models" / "street" / "1"
 NAMED = {"names": "['a', 'b', 'c']"}
 STREET = MODEL.parents[2] / "street.jpg"
 

@@ -159,13 +159,16 @@ class Hub:
                 source.want(max(known) if len(known) == len(wants) else None)
 
     def _run(self) -> None:
-        error = self._ended()
+        self._tell(self._ended())
+
+    def _tell(self, error: BaseException) -> None:
         for seat in self._forget(self):
             seat.end(error)
 
     def _ended(self) -> BaseException:
-        """Read to the end; what ended it. No frame of its traceback may hold it in a variable:
-        in such a circle the decoder and its threads lived until the garbage collector came by."""
+        """Read to the end; what ended it. Neither here nor in ``_run``, which its traceback leads
+        to, may a variable hold it or a seat: in such a circle the decoder and its threads lived
+        on until the garbage collector came by."""
         try:
             self._read()
         except BaseException as caught:  # noqa: BLE001 - a thread begins here

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamkit import plugins
 from streamkit.errors import ConfigError
-from streamkit.gate import GateOptions
+from streamkit.freshness.gate import GateOptions
 
 _ABOVE_0 = (
     "max_fps", "infer_fps", "restart_delay", "restart_delay_max", "wrong_delay", "wrong_delay_max",

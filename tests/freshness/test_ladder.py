@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from streamkit.errors import ConfigError
-from streamkit.ladder import Change, DegradeOptions, Ladder, Load, rungs
+from streamkit.freshness.ladder import Change, DegradeOptions, Ladder, Load, rungs
 
 OPTIONS = DegradeOptions()
 STEPS = rungs(OPTIONS, ["small/1"], scalable=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamkit.admission import (
+from streamkit.errors import ConfigError
+from streamkit.freshness.admission import (
     AdmissionOptions,
     Ledger,
     Verdict,
@@ -13,7 +14,6 @@ from streamkit.admission import (
     rate,
     streams,
 )
-from streamkit.errors import ConfigError
 
 
 class Lane:

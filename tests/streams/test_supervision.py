@@ -15,10 +15,10 @@ import pytest
 
 from streamkit import InferencePipeline
 from streamkit.errors import SourceConnectionError, SourceError, StreamErrorCode
-from streamkit.retry import Retry
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
-from streamkit.state import StateMachine, StreamState
-from streamkit.stream_options import StreamOptions
+from streamkit.streams.options import StreamOptions
+from streamkit.streams.retry import Retry
+from streamkit.streams.state import StateMachine, StreamState
 from tests.fakes import Camera, Collector, Updates, numbers, picture, until
 
 QUICK: dict[str, float] = {
@@ -37,7 +37,7 @@ QUICK: dict[str, float] = {
 @pytest.fixture(autouse=True)
 def _quick_patrol(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamkit.run._ROUND", 0.02)
-    monkeypatch.setattr("streamkit.reading._GOODBYE", 0.05)
+    monkeypatch.setattr("streamkit.streams.reading._GOODBYE", 0.05)
 
 
 class Scripted(Source):
@@ -196,7 +196,7 @@ def test_downtime_stands_still_once_the_run_is_over() -> None:
 
 def test_an_outage_is_one_line_in_the_log_in_plain_words(caplog: pytest.LogCaptureFixture) -> None:
     pipeline, _, updates, _ = scripted(("pictures", 3), ("lost",), restart_delay=5.0, name="gate")
-    with caplog.at_level(logging.WARNING, "streamkit.supervisor"), pipeline:
+    with caplog.at_level(logging.WARNING, "streamkit.streams.supervisor"), pipeline:
         updates.wait_for("SOURCE_LOST")
         until(lambda: bool(caplog.records))
     line = caplog.records[0].getMessage()
@@ -208,7 +208,7 @@ def test_a_storm_of_losses_is_at_most_a_line_a_second(caplog: pytest.LogCaptureF
         *[step for _ in range(30) for step in (("pictures", 1), ("lost",))]
     )
     began = time.monotonic()
-    with caplog.at_level(logging.WARNING, "streamkit.supervisor"), pipeline:
+    with caplog.at_level(logging.WARNING, "streamkit.streams.supervisor"), pipeline:
         updates.wait_for("SOURCE_CONNECTION_LOST", 25)
     assert len(caplog.records) <= 1 + time.monotonic() - began
 
@@ -534,7 +534,7 @@ def test_frozen_pictures_may_be_accepted() -> None:
 def test_concealed_pictures_are_dropped_and_told_and_may_be_accepted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.health._HOLDS", 0.3)
+    monkeypatch.setattr("streamkit.streams.health._HOLDS", 0.3)
     for accepted in (False, True):
         pipeline, sink, updates, _ = scripted(
             ("pictures", 5), ("concealed", 9), accept_concealed=accepted

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from streamkit.attempt import Attempt
 from streamkit.clock import Pacer, Thinner
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import Clock, VideoFrame
-from streamkit.gate import GateOptions, MotionGate
-from streamkit.health import WHAT
+from streamkit.freshness.gate import GateOptions, MotionGate
 from streamkit.meters import Rate, Tally
 from streamkit.scheduler import Lane
 from streamkit.sources.base import Capture, Source, Thrifty
-from streamkit.state import CONTEXT, StateMachine, StreamState
-from streamkit.stream_options import StreamOptions
-from streamkit.supervisor import Supervisor
+from streamkit.streams.attempt import Attempt
+from streamkit.streams.health import WHAT
+from streamkit.streams.options import StreamOptions
+from streamkit.streams.state import CONTEXT, StateMachine, StreamState
+from streamkit.streams.supervisor import Supervisor
 
 _CONSUMER = "video_source.video_consumer"
 _LOST = StreamErrorCode.LOST

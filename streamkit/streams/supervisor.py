@@ -10,11 +10,11 @@ from typing import Any
 
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.events import EventType, Reporter, Throttle
-from streamkit.health import WHAT, Health
 from streamkit.meters import Tally
-from streamkit.retry import LOSSES, WINDOW, Retry
-from streamkit.state import CONTEXT, StateMachine, StreamState
-from streamkit.stream_options import StreamOptions
+from streamkit.streams.health import WHAT, Health
+from streamkit.streams.options import StreamOptions
+from streamkit.streams.retry import LOSSES, WINDOW, Retry
+from streamkit.streams.state import CONTEXT, StateMachine, StreamState
 
 log = logging.getLogger(__name__)
 

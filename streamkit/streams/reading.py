@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streamkit.attempt import Attempt
 from streamkit.errors import ClosedError, SourceError, StreamErrorCode
 from streamkit.frame import VideoFrame
-from streamkit.reader import Reader
 from streamkit.scheduler import Lane
 from streamkit.sources.base import Source
-from streamkit.state import StateMachine, StreamState
-from streamkit.stream_options import StreamOptions
+from streamkit.streams.attempt import Attempt
+from streamkit.streams.options import StreamOptions
+from streamkit.streams.reader import Reader
+from streamkit.streams.state import StateMachine, StreamState
 
 log = logging.getLogger(__name__)
 

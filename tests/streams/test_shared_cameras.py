@@ -15,9 +15,9 @@ from streamkit import InferencePipeline
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.frame import Image
 from streamkit.options import SourceReference
-from streamkit.sharing import Connections, SharedPicture, SharedSource, default_connections
 from streamkit.sources import connection_of
 from streamkit.sources.base import Capture
+from streamkit.streams.sharing import Connections, SharedPicture, SharedSource, default_connections
 from tests.cameras import camera
 from tests.clips import clip
 from tests.fakes import Camera, Collector, Updates, numbers, picture, until
@@ -133,7 +133,7 @@ def test_a_loss_reaches_every_view_as_an_error_of_its_own() -> None:
 def test_one_that_gave_up_a_hung_connection_gets_a_new_one_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.sharing._SILENT", 0.2)
+    monkeypatch.setattr("streamkit.streams.sharing._SILENT", 0.2)
     device = Device()
     first, second = Viewer(device.view()), Viewer(device.view())
     until(lambda: len(first.captures) > 2 and len(second.captures) > 2)

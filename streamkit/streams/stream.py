@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from streamkit.attempt import Attempt
 from streamkit.buffering import Buffering
 from streamkit.errors import ClosedError
 from streamkit.events import DropCause, EventType, Reporter
-from streamkit.exchange import Exchange
 from streamkit.frame import VideoFrame
 from streamkit.meters import Tally
 from streamkit.predictions import Result
-from streamkit.reader import Reader, account_for, identity
-from streamkit.reading import Reading
 from streamkit.scheduler import Lane, LanePolicy
 from streamkit.sources.base import Source
-from streamkit.state import CONTEXT, StateMachine, StreamState
-from streamkit.stream_options import StreamOptions
-from streamkit.supervisor import Record, Supervisor
+from streamkit.streams.attempt import Attempt
+from streamkit.streams.exchange import Exchange
+from streamkit.streams.options import StreamOptions
+from streamkit.streams.reader import Reader, account_for, identity
+from streamkit.streams.reading import Reading
+from streamkit.streams.state import CONTEXT, StateMachine, StreamState
+from streamkit.streams.supervisor import Record, Supervisor
 
 Stage: TypeAlias = Callable[[Result], Result]
 

@@ -6,7 +6,7 @@ from collections import deque
 
 from streamkit.clock import Backoff
 from streamkit.errors import StreamErrorCode
-from streamkit.stream_options import StreamOptions
+from streamkit.streams.options import StreamOptions
 
 _WRONG = frozenset(
     {

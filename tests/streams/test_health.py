@@ -11,7 +11,7 @@ import pytest
 
 from streamkit.errors import StreamErrorCode
 from streamkit.frame import Plane
-from streamkit.health import Health
+from streamkit.streams.health import Health
 
 HEIGHT, WIDTH = 270, 480
 RANDOM = np.random.default_rng(7)

@@ -1,0 +1,1 @@
+"""How a model's time is spent where there is not enough: what to skip, lower, or refuse."""
