@@ -12,7 +12,7 @@ from streamkit.errors import ConfigError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from streamkit.bench.soak import Record, Span
+    from streamkit.bench.soak_record import Record, Span
     from streamkit.bench.verdict import Verdict
 
 FORMATS: Final = (".png", ".svg", ".pdf")
@@ -137,9 +137,10 @@ def _held(axes: Axes, record: Record) -> None:
         if record.calm:
             calm = sorted(getattr(held, what) for held in record.calm)[len(record.calm) // 2]
             axes.axhline(calm, color=colour, linewidth=0.8, linestyle=(0, (2, 3)))
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("threads, open files")
-    axes.legend(frameon=False, ncols=2, loc="lower left")
+    most = max((max(one.held.threads, one.held.fds) for one in record.samples), default=1)
+    axes.set_ylim(0, 1.45 * most)
+    axes.set_ylabel("threads,\nopen files")
+    axes.legend(frameon=False, ncols=2, loc="upper left")
     _grid(axes)
 
 

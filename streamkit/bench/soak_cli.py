@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from streamkit.bench.soak import Record
+    from streamkit.bench.soak_record import Record
     from streamkit.bench.verdict import Verdict
 
 Minutes = Annotated[float, typer.Option("--minutes", min=0.2, help="How long faults happen.")]

@@ -14,20 +14,28 @@ from av.video.stream import VideoStream
 
 from streamkit.errors import ConfigError
 from streamkit.sources.base import Captures, Source, SourceProperties
+from streamkit.sources.decoder import DecodeMode, DecodeOptions, Demand, Thrift
 from streamkit.sources.decoding import broadcast, introduced, opened, translated, video_of
+from streamkit.sources.timing import CaptureClock
 
 PREFIX = "replay:"
 
 
-class ReplaySource(Source):
+class ReplaySource(Thrift, Source):
     """``replay:clip.mp4``: to try live behaviour, and to measure it, without a camera.
 
     Packets come when their time has come, ``speed`` times as fast; who is slow misses pictures, as
-    with a camera. ``fps`` sets a rate of its own instead of the clip's.
+    with a camera. ``fps`` sets a rate of its own instead of the clip's. ``decode`` as for cameras.
     """
 
     def __init__(
-        self, reference: str | Path, *, speed: float = 1.0, fps: float | None = None
+        self,
+        reference: str | Path,
+        *,
+        speed: float = 1.0,
+        fps: float | None = None,
+        decode: DecodeMode = "auto",
+        motion_vectors: bool = False,
     ) -> None:
         if speed <= 0 or (fps is not None and fps <= 0):
             raise ConfigError("speed and fps of a replay are above 0")
@@ -36,6 +44,7 @@ class ReplaySource(Source):
         self.properties: SourceProperties | None = None
         self._path = Path(self.reference.removeprefix(PREFIX))
         self._speed, self._fps = speed, fps
+        self._demand = Demand(DecodeOptions(decode=decode, motion_vectors=motion_vectors))
         self._stopped = threading.Event()
 
     def interrupt(self) -> None:
@@ -44,28 +53,38 @@ class ReplaySource(Source):
 
     def read(self) -> Captures:
         """Pictures until it is interrupted."""
+        clock = CaptureClock(self.reference)
+        clock.begin()
         with opened(str(self._path.absolute()), self.reference) as container:
             stream = video_of(container, self.reference)
+            packets = self._paced(container, stream)
             try:
-                pictures = broadcast(self._paced(container, stream), stream, self._stopped)
+                pictures = broadcast(
+                    packets, stream, self._stopped, self._demand, self.reference, clock
+                )
                 yield from introduced(pictures, stream, self)
             except (av.FFmpegError, OSError) as error:
                 raise translated(error, self.reference, opening=False) from error
 
     def _paced(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[Any]]:
-        """The packets, each when it is due; again from the beginning after the last."""
+        """The packets, each when it is due and with that as its time; after the last, the first.
+
+        None says that the clip ends: its first picture needs none of those before it.
+        """
         begun, number = time.monotonic(), 0
-        interval = 1 / (self._fps or self._rate(stream))
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        interval = 1 / (self._fps or self._speed * rate)
+        tick = float(stream.time_base or 1 / 90000)
         while True:
             for packet in container.demux(stream):
-                due = begun + number * interval
-                if packet.size and self._stopped.wait(max(0.0, due - time.monotonic())):
+                if not packet.size:
+                    continue
+                due = number * interval
+                if self._stopped.wait(max(0.0, begun + due - time.monotonic())):
                     return
-                number += bool(packet.size)
+                ahead = ((packet.pts or 0) - (packet.dts or 0)) * interval * rate
+                packet.dts = round(due / tick)
+                packet.pts = packet.dts + round(ahead)
+                number += 1
                 yield packet
-            stream.codec_context.flush_buffers()
             container.seek(0)
-
-    def _rate(self, stream: VideoStream) -> float:
-        rate = stream.average_rate or stream.guessed_rate
-        return self._speed * float(rate or 25.0)
