@@ -154,9 +154,12 @@ def _fault(error: Exception) -> str:
 
 _PLACE = re.compile(r"^(\$\{|[a-z][a-z0-9+.-]*:|\d+$|/|~)", re.IGNORECASE)
 """A URL, ``module:Class``, a camera index, an absolute or a home path: not relative."""
+_REPLAY = "replay:"
 
 
 def _source_path(reference: str | int, folder: Path) -> str | int:
+    if isinstance(reference, str) and reference.startswith(_REPLAY):
+        return f"{_REPLAY}{_source_path(reference.removeprefix(_REPLAY), folder)}"
     relative = isinstance(reference, str) and not _PLACE.match(reference)
     return str((folder / str(reference)).resolve()) if relative else reference
 

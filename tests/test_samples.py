@@ -16,7 +16,12 @@ import pytest
 from av.video.frame import PictureType
 
 from streamkit.models import get_model
+from streamkit.options import SourceReference, plan
+from streamkit.quality import control_of
+from streamkit.spec import PipelineSpec, build_pipeline
+from streamkit.streams.options import StreamOptions
 from tests.coco import CocoSet
+from tests.fakes import until
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MODEL = SAMPLES / "models" / "street" / "1"
@@ -150,3 +155,30 @@ def test_the_detector_can_be_trained_again(tmp_path: Path) -> None:
     command = [sys.executable, "samples/train_street.py", "--steps", "3", "--out", str(tmp_path)]
     subprocess.run([*command, "--batch", "2"], cwd=SAMPLES.parent, check=True, timeout=280)
     assert (tmp_path / "weights.onnx").exists()
+
+
+DOCUMENTS = sorted((SAMPLES.parent / "pipelines").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_document_says_only_what_its_sources_take(
+    document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CAM_HOST", "CAM_USER", "CAM_PASSWORD"):
+        monkeypatch.setenv(name, "example")
+    spec = PipelineSpec.load(document)
+    own = StreamOptions().but(spec.stream)
+    for source in spec.sources:
+        plan(SourceReference(source.reference, source.options), None, own)
+    control_of(spec.degrade, spec.ladder, spec.admission)
+
+
+def test_a_clip_plays_as_two_cameras_wherever_the_document_is_run_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = PipelineSpec.load(SAMPLES.parent / "pipelines" / "replay.yaml")
+    with build_pipeline(spec.model_copy(update={"sinks": []})) as pipeline:
+        until(lambda: all(s["delivered"] > 3 for s in pipeline.stats()["streams"]), 40)
+        names = [stream["source"] for stream in pipeline.stats()["streams"]]
+    assert names == ["entrance", "yard"]

@@ -27,7 +27,7 @@ What = Annotated[
 Faults = Annotated[
     list[str] | None,
     typer.Option(
-        "--fault", help="name[:parameter=value,...][@at][/every][+for], as in freeze@10+5."
+        "--fault", help=r"name\[:parameter=value,...]\[@at]\[/every]\[+for], as in freeze@10+5."
     ),
 ]
 Listing = Annotated[bool, typer.Option("--list", help="Show every fault and end.")]
@@ -54,9 +54,9 @@ def chaos(  # noqa: PLR0913 - one parameter per option of the command
     port: Port = 0,
     fps: Fps = None,
 ) -> None:
-    """Serve clips or test pictures as RTSP cameras on loopback that break on request.
+    r"""Serve clips or test pictures as RTSP cameras on loopback that break on request.
 
-    Type a command to break one: [camera|all] freeze+5, [camera|all] clear. Ctrl-C ends everything.
+    Type a command to break one: \[camera|all] freeze+5, \[camera|all] clear. Ctrl-C ends it.
     """
     if listing:
         _list()

@@ -57,11 +57,10 @@ def _kept(given: object, usual: str) -> str:
 
 
 def best_transport(camera: CameraExamination) -> str:
-    """TCP, unless only UDP works or TCP is where packets are lost."""
+    """TCP, unless only UDP works, or packets are lost over TCP and not over UDP."""
     receptions = camera.seen.receptions
-    if "tcp" in receptions and receptions["tcp"].loss <= _LOSS:
-        return "tcp"
-    return min(receptions, key=lambda name: receptions[name].loss, default="tcp")
+    lossy = {name: reception.loss > _LOSS for name, reception in receptions.items()}
+    return min(lossy, key=lambda name: (lossy[name], name != "tcp"), default="tcp")
 
 
 def written(entry: Mapping[str, Any]) -> str:

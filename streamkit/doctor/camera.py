@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -64,6 +64,18 @@ _STATUS: dict[int, tuple[StreamErrorCode, str, str]] = {
         "Take the other one: transport: tcp or transport: udp.",
     ),
 }
+_SILENT = (
+    "Somebody accepts connections there and says nothing: the camera hangs (switch it off and on), "
+    "or the port belongs to something else."
+)
+_SLOW_START = (
+    "It answers, but has no pictures to describe: its encoder hangs (switch the camera off and "
+    "on), or starts on demand and takes longer (try --timeout 60, and open_timeout in the entry)."
+)
+_NOT_THIS = (
+    "The authority given as ca_file did not sign this certificate, or it has expired or is for "
+    "another name: has the camera made itself a new one?"
+)
 _OPEN = "open the address in another player to see whether it works there"
 _LOSS, _MUCH_LOSS = 0.0005, 0.01
 _LONG_GOP = 4.0
@@ -132,13 +144,17 @@ class CameraExamination:
 
     def _connection(self) -> Finding:
         """Port, TLS and whether RTSP is spoken there."""
-        began = time.monotonic()
+        began, took = time.monotonic(), None
         try:
             with self._session() as session:
                 took = time.monotonic() - began
                 answer = session.ask("OPTIONS")
         except SourceError as error:
-            return _refused("connection", error)
+            given = self.trust is not None and self.trust.ca_file is not None
+            special = {StreamErrorCode.TLS_CERTIFICATE: _NOT_THIS} if given else {}
+            if took is not None:
+                special[StreamErrorCode.TIMEOUT] = _SILENT
+            return _refused("connection", error, special)
         methods = answer.headers.get("public", "")
         secured = ", TLS" if self.trust else ""
         server = answer.headers.get("server")
@@ -158,7 +174,7 @@ class CameraExamination:
                 answer = session.ask("DESCRIBE", Accept="application/sdp")
                 scheme = session.credentials.scheme
         except SourceError as error:
-            return _refused("description", error)
+            return _refused("description", error, {StreamErrorCode.TIMEOUT: _SLOW_START})
         if not answer.ok:
             return self._denied(answer, scheme)
         base = answer.headers.get("content-base") or session.uri
@@ -269,10 +285,13 @@ class CameraExamination:
         yield _clock(reception)
 
 
-def _refused(step: str, error: SourceError) -> Finding:
+def _refused(
+    step: str, error: SourceError, special: Mapping[StreamErrorCode, str] | None = None
+) -> Finding:
     text = str(error).removeprefix(f"{error.source_reference}: ")
     code = StreamErrorCode(error.code)
-    return failed(step, text, _ADVICE.get(code, f"To narrow it down, {_OPEN}."), str(code))
+    known = {**_ADVICE, **(special or {})}
+    return failed(step, text, known.get(code, f"To narrow it down, {_OPEN}."), str(code))
 
 
 def _reception(transport: str, reception: Reception) -> Finding:
@@ -302,9 +321,17 @@ def _reception(transport: str, reception: Reception) -> Finding:
 
 def _rate(video: sdp.Media, reception: Reception) -> Finding:
     real, declared, clocked = reception.fps, video.declared_fps, reception.clock_fps
+    jumps = reception.jumps
     says = f"declares {declared:g}, " if declared else ""
     text = f"{says}sends {real:.1f} pictures a second (by its own clock {clocked:.1f})"
-    facts = {"declared": declared, "real": real, "by_clock": clocked}
+    facts = {"declared": declared, "real": real, "by_clock": clocked, "jumps": jumps}
+    if jumps:
+        advice = (
+            "They are followed here, and other software may stumble: newer firmware, or the NTP "
+            "settings of the camera (it may set its clock again and again)."
+        )
+        text += f"; its timestamps jumped {jumps} times"
+        return warning("rate", text, advice, **facts)
     if declared and abs(real - declared) > 0.1 * declared:
         advice = (
             "Harmless here, the real rate counts. In the dark many cameras halve their rate: "

@@ -22,16 +22,20 @@ NoVerify = Annotated[
 Seconds = Annotated[
     float, typer.Option("--seconds", min=1, max=600, help="How long to listen to each thing.")
 ]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.5, max=120, help="How long a camera may take to answer.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
-def doctor(
+def doctor(  # noqa: PLR0913 - one parameter per option of the command
     reference: Reference,
     username: Username = None,
     password: Password = None,
     ca_file: CaFile = None,
     no_tls_verify: NoVerify = False,
     seconds: Seconds = 6.0,
+    timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Connect to a camera step by step; say what fails, and what to change. Exit code 3: it fails.
@@ -47,7 +51,7 @@ def doctor(
     options = {name: value for name, value in given.items() if value is not None}
     if no_tls_verify:
         options["tls_verify"] = False
-    examination = Examination(reference, options, seconds)
+    examination = Examination(reference, options, seconds, timeout)
     if as_json:
         for _ in examination.steps():
             pass

@@ -30,6 +30,8 @@ class Examination:
     options: Mapping[str, Any] = field(default_factory=dict)
     listen: float = 6.0
     """Seconds for each thing that is listened to."""
+    timeout: float = 10.0
+    """Seconds that each answer of a camera may take."""
     findings: list[Finding] = field(default_factory=list)
     recommendation: dict[str, Any] | None = None
 
@@ -82,13 +84,19 @@ class Examination:
         trust = None
         if address.scheme == "rtsps":
             trust = Trust(self.options.get("tls_verify", True), self.options.get("ca_file"))
-        camera = CameraExamination(address, trust, self.listen)
+        camera = CameraExamination(address, trust, self.listen, self.timeout)
         yield from camera.steps()
         if not camera.seen.receptions:
             return
         transport = {"transport": advice.best_transport(camera)}
         options = {**transport, **self.options}
-        pictures = PictureExamination(self.reference, self._fitting(options), self.listen)
+        pictures = PictureExamination(
+            self.reference,
+            self._fitting(options),
+            self.listen,
+            after_others=True,
+            can_thin=any(seen.gop != 1 for seen in camera.seen.receptions.values()),
+        )
         yield from pictures.steps()
         self.recommendation = advice.stanza(address, camera, pictures, self.reference, self.options)
 

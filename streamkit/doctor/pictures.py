@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamkit import plugins
-from streamkit.doctor.findings import Finding, failed, good, warning
+from streamkit.doctor.findings import Finding, Verdict, failed, good, warning
+from streamkit.doctor.view import View
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.sources import adapter_of, open_source
 from streamkit.sources.base import Capture
 
 _BURST = 0.8
 """Seconds in which a camera may hand over what it had in store."""
+_PAUSES = (1.0, 2.0, 4.0)
+"""Seconds until a camera that let nobody in is asked again: some are slow to let go of the last
+viewer, who here was the examination itself."""
+_BUSY = (StreamErrorCode.CONNECTION_FAILED, StreamErrorCode.REFUSED, StreamErrorCode.LOST)
 _WORTH = 0.5
 """Key frames only is worth telling of below this share of the whole cost."""
 
@@ -37,6 +42,8 @@ class Watched:
     """CPU seconds of this process meanwhile."""
     concealed: int = 0
     clocks: Counter[str] = field(default_factory=Counter)
+    view: View | None = None
+    """What they show, of a live source."""
 
     @property
     def fps(self) -> float:
@@ -64,6 +71,7 @@ def watch(reference: Any, seconds: float, **options: Any) -> Watched:
             text = f"{source.reference}: there are no pictures in it"
             raise SourceError(text, StreamErrorCode.NO_VIDEO, source_reference=source.reference)
         seen = Watched(time.monotonic() - began, _size(first.picture), source.live)
+        seen.view = View(seconds) if source.live else None
         _measure(seen, captures, seconds)
     return seen
 
@@ -78,6 +86,8 @@ def _measure(seen: Watched, captures: Iterator[Capture], seconds: float) -> None
         if seen.live and now < begun + _BURST:
             settled, cpu = now, time.process_time()
             continue
+        if seen.view is not None:
+            seen.view.look(capture.picture, now)
         seen.pictures += 1
         seen.seconds, seen.cpu = now - settled, time.process_time() - cpu
         if now >= begun + seconds:
@@ -96,22 +106,28 @@ class PictureExamination:
     reference: Any
     options: Mapping[str, Any]
     seconds: float = 4.0
+    after_others: bool = False
+    """Somebody read this camera a moment ago, who may still count as its viewer."""
+    can_thin: bool = True
+    """Not every one of its pictures is a key frame."""
     whole: Watched | None = None
     key_only: Watched | None = None
 
     def steps(self) -> Iterator[Finding]:
-        """First picture and cost; then the cost of key frames alone, where that can be asked."""
+        """First picture and cost, what it shows; then the cost of key frames alone, where that can
+        be asked."""
         finding = self._pictures()
         yield finding
-        if self.whole is not None and self._can_choose():
+        if self.whole is None:
+            return
+        if self.whole.view is not None and (shown := self.whole.view.finding()) is not None:
+            yield shown
+        if self.can_thin and "decode" in plugins.options_of(adapter_of(self.reference)):
             yield self._key_frames(self.whole)
-
-    def _can_choose(self) -> bool:
-        return "decode" in plugins.options_of(adapter_of(self.reference))
 
     def _pictures(self) -> Finding:
         try:
-            self.whole = seen = watch(self.reference, self.seconds, **self.options)
+            self.whole = seen = self._watched()
         except SourceError as error:
             text = str(error).removeprefix(f"{error.source_reference}: ")
             advice = "See the steps above; if all of them are good, the codec may be damaged."
@@ -134,8 +150,21 @@ class PictureExamination:
         }
         if seen.concealed:
             text += f"; {seen.concealed} of {seen.pictures} damaged"
-            return warning("pictures", text, "Packets are lost: use transport: tcp.", **facts)
+            advice = "Packets are lost: use transport: tcp."
+            if self.options.get("transport") == "tcp":
+                advice = "Packets are lost, over TCP too: lower the camera's bitrate or rate."
+            return warning("pictures", text, advice, **facts)
         return good("pictures", text, **facts)
+
+    def _watched(self) -> Watched:
+        for pause in _PAUSES if self.after_others else ():
+            try:
+                return watch(self.reference, self.seconds, **self.options)
+            except SourceError as error:
+                if error.code not in _BUSY:
+                    raise
+                time.sleep(pause)
+        return watch(self.reference, self.seconds, **self.options)
 
     def _key_frames(self, whole: Watched) -> Finding:
         try:
@@ -143,7 +172,7 @@ class PictureExamination:
             self.key_only = seen = watch(self.reference, self.seconds, **options)
         except SourceError as error:
             text = str(error).removeprefix(f"{error.source_reference}: ")
-            return warning("key frames only", text, "", code=str(error.code))
+            return Finding("key frames only", Verdict.WARNING, text, code=str(error.code))
         share = seen.load / whole.load if whole.load else 1.0
         facts = {"load": seen.load, "share": share, "fps": seen.fps}
         text = f"{seen.fps:.1f} pictures a second for {100 * share:.0f} % of that cost"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 _BURST = 0.8
+_JUMP = 1.0
+"""Seconds by which RTP time steps otherwise than ours, from one picture to the next, in a jump."""
 _NTP_EPOCH = 2208988800
 """Seconds from 1900, where NTP begins, to 1970."""
 
@@ -41,11 +43,14 @@ class Reception:
     """Packets that came after a later one."""
     jitter: float = 0.0
     """RFC 3550's running estimate, seconds."""
+    jumps: int = 0
+    """So often the camera's RTP time did not go on from where it was."""
     skews: list[float] = field(default_factory=list)
     """Our clock minus the camera's at each sender report, seconds; the way's delay is in it."""
     _first: int | None = None
     _highest: int = 0
-    _transit: float | None = None
+    _last: tuple[int, float] | None = None
+    """RTP time and arrival of the picture before."""
 
     def rtp(self, data: bytes, at: float) -> None:
         """One RTP packet that arrived at ``at`` (monotonic seconds)."""
@@ -86,12 +91,15 @@ class Reception:
             self.late += 1
 
     def _measure(self, timestamp: int, at: float) -> None:
-        transit = at - timestamp / self.clock_rate
-        if self._transit is not None:
-            wrap = 2**32 / self.clock_rate
-            change = (transit - self._transit + wrap / 2) % wrap - wrap / 2
+        last, self._last = self._last, (timestamp, at)
+        if last is None:
+            return
+        step = ((timestamp - last[0] + 2**31) % 2**32 - 2**31) / self.clock_rate
+        change = at - last[1] - step
+        if abs(step) > _JUMP and abs(change) > _JUMP:  # late packets alone make no such step
+            self.jumps += 1
+        else:
             self.jitter += (abs(change) - self.jitter) / 16
-        self._transit = transit
 
     # -- what it comes to --------------------------------------------------------------------
 
@@ -153,8 +161,9 @@ class Reception:
 
     @property
     def skew(self) -> float | None:
-        """Our clock minus the camera's, seconds; ``None`` without sender reports."""
-        return statistics.median(self.skews) if self.skews else None
+        """Our clock minus the camera's, seconds; ``None`` without sender reports. The least of all:
+        what is late on its way adds to it, and nothing takes from it."""
+        return min(self.skews, default=None)
 
 
 def _payload(data: bytes) -> bytes:

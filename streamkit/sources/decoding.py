@@ -9,7 +9,6 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -221,25 +220,29 @@ def broadcast(
     everything, in software). A packet that cannot be decoded (damaged on its way, or before the
     first key frame) is passed over; pictures made from damaged ones are marked ``concealed``.
     """
-    ffmpeg_log.listen()
     decoder = Decoder(stream, demand or Demand(), reference)
     clock = clock or CaptureClock(reference, "arrival")
-    for packet, lost in ffmpeg_log.packets(packets):
-        if packet.stream_index != stream.index:
-            continue
-        clock.heard(*_times(packet))
-        for frame, concealed in decoder.pictures(packet, lost):
-            at = clock.at(None if frame.pts is None else frame.time)
-            yield Capture(
-                DecodedPicture(frame),
-                at.timestamp,
-                at.clock,
-                at.uncertainty,
-                concealed=concealed,
-                arrived=clock.arrived,
-            )
-        if stopped.is_set():
-            return
+    with ffmpeg_log.ear().listening():
+        for packet, lost in ffmpeg_log.packets(packets):
+            if packet.stream_index != stream.index:
+                continue
+            clock.heard(*_times(packet))
+            for frame, concealed in decoder.pictures(packet, lost):
+                yield _timed(frame, clock, concealed=concealed)
+            if stopped.is_set():
+                return
+
+
+def _timed(frame: DecodedFrame, clock: CaptureClock, *, concealed: bool) -> Capture:
+    at = clock.at(None if frame.pts is None else frame.time)
+    return Capture(
+        DecodedPicture(frame),
+        at.timestamp,
+        at.clock,
+        at.uncertainty,
+        concealed=concealed,
+        arrived=clock.arrived,
+    )
 
 
 def sliced(
@@ -341,9 +344,8 @@ def lost(reference: str, text: str = "the stream ended") -> SourceError:
 
 def _at_rest(stream: VideoStream) -> None:
     """Let the decoder's threads finish. Closing it does not let go of the interpreter, and a thread
-    that has something to say in FFmpeg's log then waits for that for ever (seen with PyAV 18.1)."""
-    with suppress(av.FFmpegError):
-        stream.codec_context.decode(None)
+    that has something to say in FFmpeg's log then waits for that for ever (``ffmpeg_log.Ear``)."""
+    pass
 
 
 def _times(packet: av.Packet[Any]) -> tuple[float | None, float | None]:

@@ -6,14 +6,19 @@ the flags alone tell of 5 in 100 damaged pictures.
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 import av
 import av.logging
 
 _T = TypeVar("_T")
+
+_SILENT: Final = logging.CRITICAL + 1
 
 LOST = ("RTP: missed", "bad cseq")
 """From the demuxer: something never came, or came too late. Not what it says of a duplicate."""
@@ -26,18 +31,63 @@ DAMAGED = (
 """From the decoders of H.264 and H.265: a slice is broken, or what it refers to is not there."""
 
 
-def listen() -> None:
-    """Make FFmpeg's warnings heard by ``heard``; on the console they stay as quiet as before.
+class Ear:
+    """FFmpeg's log, on while somebody listens, and then as it was before.
 
-    PyAV has one level for the whole process. Whoever has set it already keeps what is finer.
+    PyAV has one level for the whole process, and while there is one, every thread of FFmpeg that
+    reports an error waits for the interpreter. PyAV lets go of a decoder without letting go of the
+    interpreter. So whoever decodes with frame threads beside this must bring these threads to rest
+    first (``flush_buffers``), or may wait for one of them for ever; seen with PyAV 18.1.
     """
-    level = av.logging.get_level()
-    if level is None:
-        # An address with its password may be in any of these lines.
-        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
-    if level is None or level < av.logging.WARNING:
-        av.logging.set_level(av.logging.WARNING)
-    av.logging.set_skip_repeated(False)
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # the garbage collector may end a listener at any place
+        self._listeners = 0
+        self._before: tuple[int | None, bool, int] = None, True, logging.NOTSET
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Warnings are heard by ``heard`` meanwhile; on the console they stay as quiet as before.
+
+        Whoever has set a level already keeps what is finer.
+        """
+        with self._lock:
+            self._listeners += 1
+            if self._listeners == 1:
+                self._begin()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners -= 1
+                if not self._listeners:
+                    self._end()
+
+    def _begin(self) -> None:
+        level, logger = av.logging.get_level(), logging.getLogger("libav")
+        self._before = level, av.logging.get_skip_repeated(), logger.level
+        if level is None:
+            # An address with its password may be in any of these lines.
+            logger.setLevel(_SILENT)
+        if level is None or level < av.logging.WARNING:
+            av.logging.set_level(av.logging.WARNING)
+        av.logging.set_skip_repeated(False)
+
+    def _end(self) -> None:
+        """What somebody else has set meanwhile stays."""
+        level, repeated, quiet = self._before
+        logger = logging.getLogger("libav")
+        if av.logging.get_level() == av.logging.WARNING:
+            av.logging.set_level(level)
+        if logger.level == _SILENT:
+            logger.setLevel(quiet)
+        av.logging.set_skip_repeated(repeated)
+
+
+@functools.cache
+def ear() -> Ear:
+    """The process's own."""
+    return Ear()
 
 
 def heard(work: Callable[[], _T], marks: tuple[str, ...]) -> tuple[_T, bool]:

@@ -224,11 +224,16 @@ class RtspSource(Thrift, Source):
             if media == "video" and isinstance(error.__cause__, av.error.HTTPOtherClientError):
                 # Where there is no video it has asked to play nothing: with sound it can be seen.
                 return self._container(patience, read_slice, "video+audio")
-            if error.code in _CLEAR or time.monotonic() - begun < patience:
+            if error.code in _CLEAR:
                 raise
-            # FFmpeg calls an answer that did not come "invalid data".
-            text = "the camera did not answer in time"
-            raise failure(self.reference, text, StreamErrorCode.TIMEOUT) from error
+            # FFmpeg calls an answer that did not come, or not whole, "invalid data".
+            if time.monotonic() - begun >= patience:
+                text = "the camera did not answer in time"
+                raise failure(self.reference, text, StreamErrorCode.TIMEOUT) from error
+            if error.code is StreamErrorCode.CODEC_UNSUPPORTED:
+                text = "the camera broke off an answer, or gave one that means nothing"
+                raise failure(self.reference, text) from error
+            raise
 
     def _knock(self) -> None:
         """See that somebody who speaks RTSP is there; every wait in here can be interrupted."""

@@ -20,6 +20,9 @@ _SILENT = 5.0
 _CLOSING = 2.0
 """Seconds which the last to leave waits until the camera is let go; then it is left behind."""
 _GLANCE = 0.1
+MOST_LEFT = 4
+"""So many threads may sit in native calls of one camera that do not return; then nobody opens it
+again before one of them has come back."""
 
 
 class SharedPicture:
@@ -216,29 +219,57 @@ class Connections:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hubs: dict[Hashable, Hub] = {}
-        self._closing: dict[Hashable, Hub] = {}
+        self._closing: dict[Hashable, tuple[Hub, ...]] = {}
+        """Those which have been given up or left, and whose thread has not ended."""
 
     def __len__(self) -> int:
         return len(self._hubs)
 
+    def left(self, key: Hashable) -> int:
+        """How many threads of connections that were closed sit in calls that do not return."""
+        return sum(not hub.busy for hub in self._closing.get(key, ()))
+
     def join(self, key: Hashable, seat: Seat, opened: Opened) -> Hub:
-        """Sit down at the connection of ``key``, which is ``opened`` unless it is there."""
+        """Sit down at the connection of ``key``, which is ``opened`` unless it is there.
+
+        Raises ``SourceError`` TIMEOUT where too many before it hang.
+        """
         with self._lock:
             hub, hung = self._hubs.get(key), None
             if hub is not None and hub.given_up:
-                self._closing[key] = hung = self._hubs.pop(key)
-                hub = None
-            if new := hub is None:
-                hub = self._hubs[key] = Hub(key, opened, self._closing.get(key), self._forget)
-            assert hub is not None
-            hub.seats = (*hub.seats, seat)
+                hung, hub = hub, None
+                self._close(hung)
+            if (new := hub is None) and len(self._closing.get(key, ())) < MOST_LEFT:
+                hub = self._hubs[key] = self._made(key, opened)
+            if hub is not None:
+                hub.seats = (*hub.seats, seat)
         if hung is not None:
             self._abandon(hung)
+        if hub is None:
+            text = f"{MOST_LEFT} threads sit in calls to it that do not return; waiting for one"
+            raise SourceError(text, StreamErrorCode.TIMEOUT)
         if new:
-            hub.start()
+            self._start(hub)
         else:
             hub.want()
         return hub
+
+    def _made(self, key: Hashable, opened: Opened) -> Hub:
+        before = self._closing.get(key, (None,))[-1]
+        return Hub(key, opened, before, self._forget)
+
+    def _start(self, hub: Hub) -> None:
+        try:
+            hub.start()
+        except RuntimeError as error:  # the machine has no thread to spare
+            lost = SourceError(f"no thread can be started ({error})", StreamErrorCode.LOST)
+            for seat in self._forget(hub):
+                seat.end(lost)
+
+    def _close(self, hub: Hub) -> None:
+        """The lock is held. Nobody finds it any more; its thread is remembered until it ends."""
+        del self._hubs[hub.key]
+        self._closing[hub.key] = (*self._closing.get(hub.key, ()), hub)
 
     def leave(self, hub: Hub, seat: Seat) -> None:
         """Stand up; the last one closes the connection and waits for that, within limits."""
@@ -246,7 +277,7 @@ class Connections:
             hub.seats = tuple(other for other in hub.seats if other is not seat)
             hub.deserted = True
             if last := (not hub.seats and self._hubs.get(hub.key) is hub):
-                self._closing[hub.key] = self._hubs.pop(hub.key)
+                self._close(hub)
         if last:
             hub.close(_CLOSING)
         elif hub.seats:
@@ -261,9 +292,11 @@ class Connections:
     def _forget(self, hub: Hub) -> tuple[Seat, ...]:
         """This one has ended; who sat there."""
         with self._lock:
-            for hubs in (self._hubs, self._closing):
-                if hubs.get(hub.key) is hub:
-                    del hubs[hub.key]
+            if self._hubs.get(hub.key) is hub:
+                del self._hubs[hub.key]
+            left = tuple(h for h in self._closing.pop(hub.key, ()) if h is not hub)
+            if left:
+                self._closing[hub.key] = left
             return hub.seats
 
 
@@ -321,6 +354,11 @@ class SharedSource:
         self._stopped.set()
         if (seat := self._seat) is not None:
             seat.leave()
+
+    @property
+    def left_behind(self) -> int:
+        """Threads of this camera's connections that hang, and were given up."""
+        return self._connections.left(self._key)
 
     def want(self, fps: float | None) -> None:
         """The most that any consumer wants is what is decoded."""

@@ -241,12 +241,17 @@ class Stream:
             **tally.account(),
             "reconnects": tally.reconnects,
             **self._supervisor.stats(),
-            "left_behind": len(self._reading.left) if self._reading is not None else 0,
+            "left_behind": self._left_behind(),
             "fps": tally.fps,
             "age_p50": tally.age.quantile(0.5),
             "age_p95": tally.age.quantile(0.95),
             "age_p99": tally.age.quantile(0.99),
         }
+
+    def _left_behind(self) -> int:
+        """Threads that sit in calls which do not return: its own, and those of its connection."""
+        shared: int = getattr(self.source, "left_behind", 0)
+        return shared + (len(self._reading.left) if self._reading is not None else 0)
 
     def _fail(self, error: BaseException) -> None:
         self.error = error

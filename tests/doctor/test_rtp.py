@@ -70,6 +70,34 @@ def test_the_burst_at_the_beginning_is_not_its_rate() -> None:
     assert received(stream).fps == pytest.approx(25, rel=0.01)
 
 
+@pytest.mark.parametrize("by", [3600.0, -20.0])
+def test_a_jump_of_the_timestamps_is_told_and_is_no_jitter(by: float) -> None:
+    before, after = sent(50), sent(50, start=100)
+    moved = [
+        (
+            data[:4] + struct.pack("!I", int((n // 2 / 25 + 2 + by) * 90000) % 2**32) + data[8:],
+            at + 2,
+        )
+        for n, (data, at) in enumerate(after)
+    ]
+    reception = received([*before, *moved])
+    assert reception.jumps == 1
+    assert reception.jitter == pytest.approx(0, abs=1e-3)
+
+
+def test_a_pause_of_the_network_is_no_jump() -> None:
+    stream = [(data, max(at, 6.0) if at > 3 else at) for data, at in sent(200)]
+    assert received(stream).jumps == 0
+
+
+def test_what_is_late_on_its_way_is_not_the_clocks_fault() -> None:
+    reception = Reception("H264", 90000)
+    for delay in (3.0, 0.02, 1.0):
+        ntp = (1_800_000_000 + 2208988800) * 2**32
+        reception.rtcp(struct.pack("!BBHIQIII", 0x80, 200, 6, 7, ntp, 0, 0, 0), 1.8e9 + delay)
+    assert reception.skew == pytest.approx(0.02, abs=1e-3)
+
+
 def test_sender_reports_tell_how_far_the_clocks_are_apart() -> None:
     reception = Reception("H264", 90000)
     for second in range(5):

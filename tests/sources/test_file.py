@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
+import random
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -312,7 +314,47 @@ def test_a_name_that_looks_like_an_address_is_still_a_file(tmp_path: Path) -> No
 
 @pytest.mark.timeout(60)
 def test_files_are_let_go_of_while_ffmpeg_has_something_to_say(tmp_path: Path) -> None:
-    ffmpeg_log.listen()
-    path = clip(tmp_path / "a.mp4", frames=50)
-    for _ in range(10):
-        next(open_source(path).read())
+    path = damaged(tmp_path / "a.h264")
+    with ffmpeg_log.ear().listening():
+        for pictures in [1, 3, 7] * 10:
+            captures = open_source(path).read()
+            for _ in range(pictures):
+                next(captures, None)
+            captures.close()
+
+
+def test_ffmpeg_is_listened_to_only_as_long_as_somebody_does() -> None:
+    quiet, level = logging.getLogger("libav").level, av.logging.get_level()
+    with ffmpeg_log.ear().listening():
+        with ffmpeg_log.ear().listening():
+            assert av.logging.get_level() == av.logging.WARNING
+        assert av.logging.get_level() == av.logging.WARNING
+        assert not logging.getLogger("libav").isEnabledFor(logging.CRITICAL)
+    assert (logging.getLogger("libav").level, av.logging.get_level()) == (quiet, level)
+
+
+def test_whoever_sets_the_level_of_ffmpegs_log_meanwhile_keeps_it() -> None:
+    before = av.logging.get_level()
+    with ffmpeg_log.ear().listening():
+        av.logging.set_level(av.logging.ERROR)
+    try:
+        assert av.logging.get_level() == av.logging.ERROR
+    finally:
+        av.logging.set_level(before)
+
+
+def damaged(path: Path) -> Path:
+    """H.264 with noise in it, in which a byte is wrong now and then."""
+    noise, errors = np.random.default_rng(0), random.Random(1)
+    with av.open(str(path), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "12", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(40):
+            pixels = noise.integers(0, 255, (240, 320, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    for _ in range(300):
+        data[errors.randrange(len(data) // 4, len(data))] = errors.randrange(256)
+    path.write_bytes(data)
+    return path

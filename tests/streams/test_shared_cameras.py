@@ -16,8 +16,15 @@ from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.frame import Image
 from streamkit.options import SourceReference
 from streamkit.sources import connection_of
-from streamkit.sources.base import Capture
-from streamkit.streams.sharing import Connections, SharedPicture, SharedSource, default_connections
+from streamkit.sources.base import Capture, Captures
+from streamkit.streams.sharing import (
+    MOST_LEFT,
+    Connections,
+    Hub,
+    SharedPicture,
+    SharedSource,
+    default_connections,
+)
 from tests.cameras import camera
 from tests.clips import clip
 from tests.fakes import Camera, Collector, Updates, numbers, picture, until
@@ -148,6 +155,58 @@ def test_one_that_gave_up_a_hung_connection_gets_a_new_one_for_all(
     assert device.opened == 2
     until(lambda: device.open_now == 1)
     third.stop()
+
+
+class Hanging(Camera):
+    """Sits in a native call, deaf to everything, until it is told to wake."""
+
+    def __init__(self, wake: threading.Event) -> None:
+        super().__init__()
+        self._wake = wake
+
+    def read(self) -> Captures:
+        self._wake.wait(30)
+        yield from super().read()
+
+
+def test_not_more_than_a_few_connections_that_hang_are_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamkit.streams.sharing._CLOSING", 0.02)
+    wake, device = threading.Event(), Device()
+    monkeypatch.setattr(device, "open", lambda: Hanging(wake))
+    threads = threading.active_count()
+    try:
+        for _ in range(MOST_LEFT + 3):
+            viewer = Viewer(device.view())
+            viewer.stop()
+        assert threading.active_count() == threads + MOST_LEFT
+        assert viewer.view.left_behind == MOST_LEFT
+        assert viewer.error is not None
+        assert viewer.error.code is StreamErrorCode.TIMEOUT
+        assert len(device.connections) == 0
+    finally:
+        wake.set()
+    until(lambda: threading.active_count() == threads)
+    assert viewer.view.left_behind == 0
+
+
+def test_a_connection_for_which_there_is_no_thread_is_lost_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = Device()
+    view = device.view()
+
+    def refused(_hub: Hub) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context, pytest.raises(SourceError, match="no thread"):
+        context.setattr(Hub, "start", refused)
+        next(view.read())
+    assert len(device.connections) == 0
+    captures = view.read()
+    next(captures)
+    captures.close()
 
 
 def test_no_more_is_decoded_than_the_one_that_wants_most_can_use() -> None:

@@ -92,9 +92,13 @@ class Camera:
         self.guard(secrets.token_hex(16), self.options.get("certificate"))
 
     def hang_up(self) -> None:
-        """Every client is disconnected; the pictures begin anew for the next."""
+        """Every client is disconnected; the pictures begin anew for the next.
+
+        By their sockets, never by ``client_filter``: a client that is removed from here while its
+        own thread reads from it leaves that thread (GStreamer 1.22) in an endless loop.
+        """
+        self.door.hang_up()
         remove = GstRtspServer.RTSPFilterResult.REMOVE
-        self.server.client_filter(lambda *_: remove)
         self.server.get_session_pool().filter(lambda *_: remove)
 
     def end_streams(self) -> None:

@@ -88,6 +88,8 @@ class Door:
 
     async def _hang_up(self) -> None:
         for writer in self._guests:
+            if writer.transport.is_closing():
+                continue
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             writer.transport.abort()
 
