@@ -19,6 +19,7 @@ from streamkit.bench import cli as bench_cli
 from streamkit.chaos import cli as chaos_cli
 from streamkit.doctor import cli as doctor_cli
 from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
+from streamkit.packaging import cli as packaging_cli
 from streamkit.tune import cli as tune_cli
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(models_cli.app, name="models")
 app.add_typer(bench_cli.app, name="bench")
+app.add_typer(packaging_cli.app, name="package")
 app.command("chaos")(chaos_cli.chaos)
 app.command("doctor")(doctor_cli.doctor)
 app.command("plan")(doctor_cli.plan)
@@ -63,6 +65,12 @@ Confidence = Annotated[
 KeepTrying = Annotated[
     bool, typer.Option("--keep-trying", help="Wait for cameras that are not there yet.")
 ]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Run the model as it is, whatever tune has found out.")
+]
+Profile = Annotated[
+    str | None, typer.Option("--profile", help="low-power, for small machines; or default.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
 
 
@@ -77,17 +85,19 @@ def run(  # noqa: PLR0913 - one parameter per option of the command
     max_fps: MaxFps = None,
     confidence: Confidence = None,
     keep_trying: KeepTrying = False,
+    exact: Exact = False,
+    profile: Profile = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a pipeline document, or sources through a model. Ctrl-C stops it; a table ends it.
 
     Options add to the document or replace what it says.
     """
-    with _interrupt_exits():
+    with _signals_exit():
         from streamkit.spec import build_pipeline
 
         written = _written(document) if document else {}
-        asked = {"sources": source, "max_fps": max_fps}
+        asked = {"sources": source, "max_fps": max_fps, "exact": exact or None, "profile": profile}
         merged = written | {k: v for k, v in asked.items() if v not in (None, [])}
         merged["require_sources"] = not keep_trying and merged.get("require_sources", True)
         _merge_model(merged, model, confidence)
@@ -97,17 +107,20 @@ def run(  # noqa: PLR0913 - one parameter per option of the command
 
 
 @contextmanager
-def _interrupt_exits() -> Iterator[None]:
-    """Ctrl-C inside ends the process at once: libraries swallow it while they are imported."""
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is not signal.default_int_handler:
+def _signals_exit() -> Iterator[None]:
+    """Ctrl-C and SIGTERM inside end the process at once: libraries swallow what is raised while
+    they are imported."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    for number in before:
+        signal.signal(number, lambda told, _: os._exit(128 + told))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _written(document: Path) -> dict[str, Any]:
@@ -201,6 +214,7 @@ def main() -> NoReturn:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(message)s", handlers=[_Stderr()]
     )
+    signal.signal(signal.SIGTERM, _end)  # so that what has been begun is cleaned up
     try:
         code = app(standalone_mode=False)
     except StreamkitError as error:
@@ -212,6 +226,10 @@ def main() -> NoReturn:
     except OSError as error:  # what was to be shown could not be: a full disk
         _fail(str(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

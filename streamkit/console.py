@@ -227,6 +227,7 @@ def _model(row: Mapping[str, Any]) -> str:
         f"{step} {1e3 * row[step]:.2f}" for step in ("prepare", "run", "finish") if step in row
     ]
     where = f" on {row['provider']} ({row['path']})" if "provider" in row else ""
+    where += f", {row['way']}" if "way" in row else ""
     return f"model {row['model']}{where}: {row['frames']} frames, ms per frame: {', '.join(steps)}"
 
 

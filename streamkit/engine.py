@@ -98,8 +98,13 @@ class FunctionEngine:
             window=self._WINDOW,
             share=share_of(options),
         )
-        lane.adjust = lambda changed: lane.reshare(share_of(changed))
+        lane.adjust = lambda changed: self._adjust(lane, changed)
         return lane
+
+    @staticmethod
+    def _adjust(lane: Lane[VideoFrame], options: StreamOptions) -> None:
+        _without_region(options)
+        lane.reshare(share_of(options))
 
     def admit(self, lane: Lane[VideoFrame], options: StreamOptions, source: Source) -> None:
         """All are: nobody knows what the function can do."""
@@ -217,15 +222,17 @@ class ModelEngine:
             options=replace(self._options, region=options.region),
             share=share_of(options),
         )
-        lane.adjust = lambda changed: self._adjust(lane, changed)
+        lane.adjust = lambda changed: self._adjust(lane, changed, 0.0)
         self._shared.ledger.enter(lane, self._rate(options, 0.0), options.priority)
         if quality is not None:
             quality.follow(lane, options)
         return lane
 
-    def _adjust(self, lane: Lane[VideoFrame], options: StreamOptions) -> None:
+    def _adjust(self, lane: Lane[VideoFrame], options: StreamOptions, fps: float) -> None:
         lane.options = region_of(lane.options, options)
         lane.reshare(share_of(options))
+        if self._shared is not None:
+            self._shared.ledger.change(lane, self._rate(options, fps), options.priority)
         if self._quality is not None:
             self._quality.follow(lane, options)
 
@@ -249,6 +256,7 @@ class ModelEngine:
             return
         fps = source.properties.fps if source.properties else 0.0
         ledger.enter(lane, self._rate(options, fps), options.priority)
+        lane.adjust = lambda changed: self._adjust(lane, changed, fps)
         admission = self._control.admission
         if admission is None or self._capacity is None:
             ledger.decide(lane, math.inf)
@@ -264,7 +272,7 @@ class ModelEngine:
     def stop(self, until: float | None = None) -> None:
         """Let the model go; it stays loaded for the next one while there is room."""
         if self._quality is not None:
-            self._quality.stop()
+            self._quality.stop(until)
             self._quality = None
         while self._spare:
             self._spare.pop().release()
@@ -275,6 +283,8 @@ class ModelEngine:
 
     def inside(self) -> bool:
         """Whether it is one of the model's threads, whoever else shares them."""
+        if self._quality is not None and self._quality.inside():
+            return True
         return self._shared is not None and self._shared.inside()
 
     def stats(self) -> dict[str, Any]:
@@ -287,6 +297,7 @@ class ModelEngine:
             "model": model.model_id,
             "provider": model.provider,
             "path": model.path,
+            "way": self._shared.way,
             "frames": times.run.count,
             "prepare": times.prepare.mean,
             "from_planes": times.from_planes.count,

@@ -6,6 +6,7 @@ StreamkitError
 │   └── SourceConnectionError         ... while connecting (the neighbour's name, kept for scripts)
 ├── AdmissionRefusedError             one more stream does not fit: the model has no room for it
 ├── StreamOperationNotAllowedError    this operation makes no sense in this state
+├── TrackingRequiredError             a stage needs objects that were tracked
 ├── ModelError                        a model cannot be found, loaded or run
 │   ├── ModelNotFoundError            (also a LookupError)
 │   ├── ModelAccessError              this key may not use it
@@ -103,6 +104,12 @@ class StreamOperationNotAllowedError(StreamkitError):
     """The operation makes no sense in the present state."""
 
     code = "OPERATION_NOT_ALLOWED"
+
+
+class TrackingRequiredError(StreamkitError):
+    """A stage that follows objects through time got some that nobody has tracked."""
+
+    code = "TRACKING_REQUIRED"
 
 
 class AdmissionRefusedError(StreamkitError):

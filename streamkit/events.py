@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -13,6 +13,9 @@ from typing import Any, TypeAlias
 from streamkit.errors import StreamkitError
 
 log = logging.getLogger(__name__)
+
+Payload: TypeAlias = dict[str, Any]
+"""JSON-ready."""
 
 
 class UpdateSeverity(Enum):
@@ -88,6 +91,40 @@ class StatusUpdate:
     event_type: str
     payload: dict[str, Any]
     context: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something seen in a stream: who crossed which line, who stays too long where.
+
+    A stage raises it with the frame that shows it; it travels in ``Result.events``.
+    """
+
+    kind: str
+    """``"line.in"``, ``"zone.enter"``, ...: the stage, a point, what happened."""
+    stream: int | None
+    """``source_id`` of the stream."""
+    key: str
+    """The name of the line, zone or rule it happened at."""
+    at: datetime
+    """When, aware UTC, by the frame's own clock."""
+    frame_id: int
+    tracker_id: int | None = None
+    """Who, where one object did it."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """More, JSON-ready: ``{"class": "car", "dwell": 12.5}``."""
+
+    def dict(self) -> Payload:
+        """The wire form; ``at`` as RFC 3339 in UTC."""
+        return {
+            "kind": self.kind,
+            "stream": self.stream,
+            "key": self.key,
+            "at": self.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "frame_id": self.frame_id,
+            "tracker_id": self.tracker_id,
+            "data": dict(self.data),
+        }
 
 
 StatusHandler: TypeAlias = Callable[[StatusUpdate], None]

@@ -169,7 +169,7 @@ class Lane(Generic[T]):
         tell(drops)
 
     def follow(self, policy: LanePolicy) -> None:
-        """Keep or drop by ``policy`` from now on; to be decided before the first ``put``."""
+        """Keep or drop by ``policy`` from now on."""
         with self._scheduler.lock:
             self.policy = policy
             self._scheduler.changed()

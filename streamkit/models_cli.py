@@ -40,11 +40,15 @@ def list_models() -> None:
     """Show the models in the cache."""
     from rich.table import Table
 
+    from streamkit.models.store.package import WEIGHTS
+
     settings, cache = _cache()
-    table = Table("model", "task", "type", "size", "from")
+    table = Table("model", "task", "type", "size", "from", "runs")
     for model in cache.models():
         folder = cache.folder(model)
-        table.add_row(str(model), *_kind(folder), _size(_bytes(folder)), _source(folder))
+        weights = next((folder / n for n in WEIGHTS if (folder / n).is_file()), None)
+        size, runs = _size(_bytes(folder)), _runs(settings, weights)
+        table.add_row(str(model), *_kind(folder), size, _source(folder), runs)
     if table.row_count:
         _print(table)
     else:
@@ -72,11 +76,12 @@ def show(model: Model) -> None:
     """Show what is known of a model in the cache; every file is checked."""
     from rich.table import Table
 
-    _, cache = _cache()
+    settings, cache = _cache()
     package = _package(cache, model)
     about = Table("", "", show_header=False)
     for name, value in _about(package).items():
         about.add_row(name, value)
+    about.add_row("runs", _runs(settings, package.weights))
     _print(about)
     _print(_files(package.weights.parent))
 
@@ -187,6 +192,18 @@ def _about(package: Package) -> dict[str, str]:
         "folder": str(package.weights.parent),
     }
     return {name: value for name, value in known.items() if value}
+
+
+def _runs(settings: Settings, weights: Path | None) -> str:
+    """As it was tuned here, or as all models do; what a setting decides is said."""
+    from streamkit.models.tuning import Tunings, folder_of
+
+    known = Tunings(folder_of(settings)).find(weights) if weights and weights.is_file() else None
+    if known is None:
+        return "exact"
+    used = Tunings.of(settings)
+    tuned = f"tuned: {known.name}"
+    return tuned if used is not None else f"exact by setting ({tuned})"
 
 
 def _files(folder: Path) -> Table:

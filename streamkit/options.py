@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from streamkit import plugins
 from streamkit.buffering import (
     BufferConsumptionStrategy,
     BufferFillingStrategy,
@@ -23,12 +24,14 @@ from streamkit.predictions import Result
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
 from streamkit.sources import (
+    adapter_of,
     check_source,
     connection_of,
     open_source,
     options_from_properties,
 )
 from streamkit.sources.base import Source
+from streamkit.sources.reference import printable
 from streamkit.streams.options import STREAM_OPTIONS, StreamOptions, split
 from streamkit.streams.sharing import SharedSource, default_connections
 from streamkit.streams.stream import Stage
@@ -177,8 +180,11 @@ def plan(
         reference = reference.reference
     if properties:
         options |= options_from_properties(properties, reference)
-    _check(reference, options)
-    return StreamPlan(defaults.but(own), reference, options)
+    try:
+        _check(reference, options)
+        return StreamPlan(defaults.but(own), reference, options)
+    except ConfigError as error:
+        raise ConfigError(_placed(str(error), reference)) from error
 
 
 def _check(reference: Any, options: Mapping[str, Any]) -> None:
@@ -186,10 +192,20 @@ def _check(reference: Any, options: Mapping[str, Any]) -> None:
     try:
         check_source(reference, **options)
     except ConfigError as error:
-        if not options:
+        unknown = sorted(set(options) - set(plugins.options_of(adapter_of(reference))))
+        if not unknown or "takes no option" not in str(error):
             raise
-        known = ", ".join(sorted(STREAM_OPTIONS))
-        raise ConfigError(f"{error}; and its stream takes: {known}") from error
+        known, meant = (
+            ", ".join(sorted(STREAM_OPTIONS)),
+            plugins.nearest(unknown[0], STREAM_OPTIONS),
+        )
+        raise ConfigError(f"{error}; and its stream takes{meant or ':'} {known}") from error
+
+
+def _placed(said: str, reference: Any) -> str:
+    """What is wrong with a source, and with which one."""
+    name = printable(reference) if isinstance(reference, str | int) else type(reference).__name__
+    return said if name in said else f"{name}: {said}"
 
 
 def inference_options(settings: Settings, **given: Any) -> InferenceOptions:

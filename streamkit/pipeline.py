@@ -311,7 +311,8 @@ class InferencePipeline:
             reference, options = reference.reference, {**reference.options, **options}
         made = plan(SourceReference(reference, options), None, self._options.stream)
         with self._lock:
-            stream, run = self._roster.add(made), self._run
+            stream, run = self._roster.enter(made), self._run
+        self._roster.welcome(stream)
         try:
             if run is not None:
                 run.add(stream)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from streamkit.errors import ConfigError, StreamkitError
@@ -20,7 +21,8 @@ def load(table: Mapping[str, str], name: str) -> Callable[..., Any]:
     module_name, separator, attribute = place.partition(":")
     if not separator or not all(part.isidentifier() for part in module_name.split(".")):
         known = ", ".join(sorted(table))
-        raise ConfigError(f"unknown name {name!r}; known: {known}, or 'my_module:MyClass'")
+        meant = nearest(name, table)
+        raise ConfigError(f"unknown name {name!r}{meant}; known: {known}, or 'my_module:MyClass'")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
@@ -61,7 +63,8 @@ def check(
     unknown = sorted(set(options) - set(accepted))
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
         wrong = ", ".join(repr(option) for option in unknown)
-        raise ConfigError(f"{name!r} takes no option {wrong}; it takes: {_listed(accepted)}")
+        meant = nearest(unknown[0], accepted)
+        raise ConfigError(f"{name!r} takes no option {wrong}{meant}; it takes: {_listed(accepted)}")
     try:
         signature.bind(*args, **options)
     except TypeError as error:
@@ -88,6 +91,12 @@ def _typed(name: str, option: str, value: Any, parameter: inspect.Parameter | No
         raise ConfigError(f"{name!r}: {option}: {said}") from None  # its text quotes the value
     except PydanticUserError:  # not a type that can be checked
         return value
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str:
+    """ ", did you mean ...?" where one of ``known`` is nearly ``wrong``, else nothing."""
+    found = difflib.get_close_matches(wrong, list(known), 1)
+    return f", did you mean {found[0]!r}?" if found else ""
 
 
 def options_of(made_by: Callable[..., Any]) -> tuple[str, ...]:

@@ -91,10 +91,15 @@ class Quality:
         """Begin to watch."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Watch no more."""
+    def stop(self, until: float | None = None) -> None:
+        """Watch no more; wait for its thread, which may be in a callback, at most until ``until``
+        (monotonic seconds)."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(None if until is None else max(0.0, until - time.monotonic()))
+
+    def inside(self) -> bool:
+        """Whether the calling thread is its own."""
+        return threading.current_thread() is self._thread
 
     @property
     def rung(self) -> str:
@@ -185,10 +190,10 @@ class Quality:
             del self._lanes[lane]
         lowest = min((lane.priority for lane in self._lanes), default=0)
         instead = None if rung.model is None else self._models[rung.model]
-        for lane in self._lanes:
+        for lane, options in self._lanes.items():
             lane.thin(rung.rate if lane.priority == lowest else 1.0)
             wish = lane.options
-            wanted_now = replace(wish.options, input_scale=rung.scale)
+            wanted_now = replace(wish.options, input_scale=rung.scale, region=options.region)
             lane.options = replace(wish, options=wanted_now, instead=instead)
 
 

@@ -39,10 +39,11 @@ class Roster:
         self.streams: list[Stream] = []
         """Replaced, never changed."""
         for plan in plans:
-            self._enter(plan)
+            self.enter(plan)
         register(self.streams)
 
-    def _enter(self, plan: StreamPlan) -> Stream:
+    def enter(self, plan: StreamPlan) -> Stream:
+        """One more, which has still to be told of by ``welcome``."""
         with self._lock:
             number = next(self._ids)
             stream = Stream(number, plan.open, self._reporter, plan.options, self._buffering)
@@ -63,23 +64,22 @@ class Roster:
             raise ConfigError(f"source_id={source_id!r}: choose one of {known}")
         return chosen
 
-    def add(self, plan: StreamPlan) -> Stream:
-        """One more, told."""
-        stream = self._enter(plan)
+    def welcome(self, stream: Stream) -> None:
+        """Tell of one more."""
         self._register(self.streams)
         self._reporter.info(
             EventType.SOURCE_ADDED, CONTEXT, source_id=stream.source_id, source=stream.name
         )
-        return stream
 
     def take_out(self, source_id: int) -> Stream:
-        """One less; it has still to be ended, and then told by ``removed``."""
+        """One less; it has still to be ended, and then told of by ``bury``."""
         with self._lock:
             if type(source_id) is not int or source_id not in self._plans:
                 self.find(-1)
             stream = next(s for s in self.streams if s.source_id == source_id)
             self.streams = [s for s in self.streams if s is not stream]
             del self._plans[source_id]
+            stream.gone = True
             return stream
 
     def bury(self, stream: Stream) -> dict[str, Any]:
@@ -105,8 +105,9 @@ class Roster:
             if before is None or stream is None:
                 self.find(-1)
                 return
-            after = self._plans[source_id] = before.but(changes)
+            after = before.but(changes)
             stream.adjust(after.options)
+            self._plans[source_id] = after
             if not before.same_source(after):
                 stream.exchange(after.open)
 

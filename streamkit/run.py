@@ -133,7 +133,7 @@ class Run:
         """One stream more, unless the run is over. Raises what its stages are made with."""
         way = Way(stream, late=True)
         with self._changed:
-            if self._over or self._stopped_at is not None:
+            if self._over or self._stopped_at is not None or stream.gone:
                 return
             self._ways[stream.source_id] = way
             if not self._open:  # it is started with the others
@@ -238,15 +238,16 @@ class Run:
     def _note(self, result: Result) -> Result:
         if not result.inferred:
             return result
-        frame = result.frame
+        frame, reporter = result.frame, self._parts.reporter
         self._tell(self._parts.watchdog.on_model_prediction_ready, frame)
-        self._parts.reporter.debug(
-            EventType.INFERENCE_COMPLETED,
-            CONTEXT,
-            frames_ids=[frame.frame_id],
-            frames_timestamps=[frame.frame_timestamp],
-            sources_id=[frame.source_id],
-        )
+        if reporter.handlers:
+            reporter.debug(
+                EventType.INFERENCE_COMPLETED,
+                CONTEXT,
+                frames_ids=[frame.frame_id],
+                frames_timestamps=[frame.frame_timestamp],
+                sources_id=[frame.source_id],
+            )
         return result
 
     def _tell(self, listener: Callable[[list[VideoFrame]], None], frame: VideoFrame) -> None:

@@ -174,6 +174,16 @@ class Settings(BaseSettings):
         validation_alias="STREAMKIT_EXACT",
         description="run models as they are, whatever streamkit tune has found out",
     )
+    profile: Literal["default", "low-power"] = Field(
+        "default",
+        validation_alias="STREAMKIT_PROFILE",
+        description="low-power: one run of a model at a time, on one thread, memory given back",
+    )
+    cuda_graph: bool = Field(
+        False,
+        validation_alias="STREAMKIT_CUDA_GRAPH",
+        description="CUDA records a model's run once and replays it (graphs of fixed sizes only)",
+    )
     ort_inter_op_threads: int = Field(
         1,
         validation_alias="STREAMKIT_ORT_INTER_OP_THREADS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -102,30 +102,36 @@ class PipelineSpec(_Strict):
     """Refuse live sources for which the model has no room."""
     require_sources: bool = False
     """End with an error when a source cannot be opened at the start, instead of trying on."""
+    exact: bool = False
+    """Run the model as it is, whatever ``streamkit tune`` has found out."""
+    profile: Literal["default", "low-power"] | None = None
+    """``low-power``: one run of the model at a time, on one thread; ``None``: as the settings."""
     keep_alive: bool = False
     """Go on when the last source has ended or was removed: others may be added."""
 
     @classmethod
-    def of(cls, document: Any, where: str = "document") -> PipelineSpec:
-        """Check a parsed document. ``ConfigError`` names each wrong key and what it takes."""
+    def of(cls, document: Any, where: str = "document", text: str = "") -> PipelineSpec:
+        """Check a parsed document. ``ConfigError`` names each wrong key and what it takes, and its
+        line in ``text``, what the document was parsed from."""
         if not isinstance(document, dict):
             raise ConfigError(f"{where}: expected a mapping with sources, model, stages, sinks")
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            raise ConfigError(_explain(error, where)) from error
+            raise ConfigError(_explain(error, where, text)) from error
 
     @classmethod
     def load(cls, path: str | Path) -> PipelineSpec:
         """Read a YAML file; relative paths in it become absolute."""
         path = Path(path)
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            document = yaml.safe_load(text)
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror or error}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not YAML: {_fault(error)}") from None
-        return cls.of(document, str(path)).placed(path.resolve().parent)
+        return cls.of(document, str(path), text).placed(path.resolve().parent)
 
     def placed(self, folder: Path) -> PipelineSpec:
         """The same document with its relative paths taken from ``folder``."""
@@ -179,7 +185,7 @@ def _sink_paths(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**options, "path": str((folder / path).resolve())}
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str, text: str) -> str:
     lines = []
     for each in error.errors():
         place = ".".join(str(part) for part in each["loc"])
@@ -188,8 +194,25 @@ def _explain(error: ValidationError, where: str) -> str:
             message = f"unknown key; {_choices(each['loc'])}"
         elif each["loc"][0] != "sources" and isinstance(each["input"], int | float | str):
             place += f"={each['input']!r}"  # an address of a source may hold a password
-        lines.append(f"{where}: {place}: {message}")
+        line = f" (line {_line(text, each['loc'])})" if text else ""
+        lines.append(f"{where}: {place}: {message}{line}")
     return "\n".join(lines)
+
+
+def _line(text: str, location: tuple[int | str, ...]) -> int:
+    """Where in the YAML ``text`` the key at ``location`` is, or the innermost that is there."""
+    node, mark = yaml.compose(text, Loader=yaml.SafeLoader), 0
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == part]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            found = [(value, value) for value in node.value[part : part + 1]]
+        else:
+            found = []
+        if not found:
+            break
+        mark, node = found[0][0].start_mark.line, found[0][1]
+    return int(mark) + 1
 
 
 def _choices(location: tuple[int | str, ...]) -> str:
@@ -222,8 +245,24 @@ def build_pipeline(spec: PipelineSpec, **more: Any) -> InferencePipeline:
         require_sources=spec.require_sources,
         keep_alive=spec.keep_alive,
         **asked,
-        **more,
+        **{**_manager(spec), **more},
     )
+
+
+def manager_settings(spec: PipelineSpec) -> dict[str, Any]:
+    """Settings of the models that the document decides itself."""
+    given: dict[str, Any] = {"exact": True} if spec.exact else {}
+    return given if spec.profile is None else {**given, "profile": spec.profile}
+
+
+def _manager(spec: PipelineSpec) -> dict[str, Any]:
+    """One of its own only where the document asks for a way to run models."""
+    given = manager_settings(spec)
+    if not given:
+        return {}
+    from streamkit.models.manager import default_manager
+
+    return {"manager": default_manager(**given)}
 
 
 def _refuse_to_overwrite(spec: PipelineSpec) -> None:

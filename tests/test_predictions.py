@@ -21,7 +21,7 @@ from streamkit.predictions import (
     Prediction,
     Result,
     StubPrediction,
-    random_uuid,
+    random_uuids,
 )
 
 TWO = Detections(
@@ -183,7 +183,7 @@ def test_a_result_builds_its_wire_form_once_and_hands_on_what_is_no_prediction()
 
 
 def test_random_uuids_are_of_version_four_and_differ() -> None:
-    made = {random_uuid() for _ in range(1000)}
+    made = set(random_uuids(1000))
     assert len(made) == 1000
     parsed = {uuid.UUID(text) for text in made}
     assert {one.version for one in parsed} == {4}

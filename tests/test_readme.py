@@ -165,7 +165,24 @@ def options_of_sources() -> Iterator[str]:
         yield from plugins.options_of(plugins.load(SOURCES, name))
 
 
+def rooms() -> Iterator[str]:
+    for path in sorted((ROOT / "streamkit").iterdir()):
+        if not path.name.startswith("_") and (
+            path.suffix == ".py" or (path / "__init__.py").exists()
+        ):
+            yield path.stem
+
+
+def commands() -> Iterator[str]:
+    groups: list[Any] = [typer.main.get_command(app)]
+    for group in groups:
+        yield from group.commands
+        groups += [inner for inner in group.commands.values() if hasattr(inner, "commands")]
+
+
 NAMES: dict[str, Any] = {
+    "rooms": rooms(),
+    "commands": commands(),
     "settings": variables(),
     "sources": SOURCES,
     "stages": STAGES,

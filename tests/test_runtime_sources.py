@@ -19,6 +19,7 @@ import pytest
 from streamkit import BasePipelineWatchDog, InferencePipeline
 from streamkit.console import Board, account
 from streamkit.errors import ConfigError, StreamOperationNotAllowedError
+from streamkit.events import StatusUpdate
 from streamkit.frame import VideoFrame
 from streamkit.imaging.layout import blank
 from streamkit.options import SourceReference
@@ -242,6 +243,39 @@ def test_a_callback_may_add_and_remove_also_its_own_source(place: str) -> None:
     stats = pipeline.stats()
     for one in (*stats["streams"], *stats["removed"]):
         assert_balanced(one)
+
+
+def test_whoever_is_told_of_a_new_source_may_take_it_out_before_it_starts() -> None:
+    def handler(update: StatusUpdate) -> None:
+        if update.event_type == "SOURCE_ADDED":
+            pipeline.remove_source(update.payload["source_id"])
+
+    sink, late = Collector(), Camera()
+    pipeline = pipeline_of(Camera(), sinks=[sink], status_update_handlers=[handler])
+    with accounted(pipeline):
+        assert pipeline.add_source(late) == 1
+        sink.await_results(5)
+        assert [stream["source_id"] for stream in pipeline.stats()["streams"]] == [0]
+    assert late.opened == 0
+    assert pipeline.stats()["removed"][0]["captured"] == 0
+
+
+def test_who_is_told_of_a_new_source_may_wait_for_somebody_who_adds_another() -> None:
+    done: list[bool] = []
+
+    def handler(update: StatusUpdate) -> None:
+        if update.event_type == "SOURCE_ADDED" and not done:
+            done.append(False)
+            other = threading.Thread(target=lambda: pipeline.add_source(Camera()))
+            other.start()
+            other.join(10)
+            done[0] = not other.is_alive()
+
+    pipeline = pipeline_of(Camera(), status_update_handlers=[handler])
+    with accounted(pipeline):
+        pipeline.add_source(Camera())
+        assert done == [True]
+        assert len(pipeline.stats()["streams"]) == 3
 
 
 # -- reconfiguring -------------------------------------------------------------------------------

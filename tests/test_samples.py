@@ -182,3 +182,18 @@ def test_a_clip_plays_as_two_cameras_wherever_the_document_is_run_from(
         until(lambda: all(s["delivered"] > 3 for s in pipeline.stats()["streams"]), 40)
         names = [stream["source"] for stream in pipeline.stats()["streams"]]
     assert names == ["entrance", "yard"]
+
+
+def test_boxes_that_are_moved_along_are_nearer_to_the_truth_than_those_left_alone() -> None:
+    few = ["--every", "4", "--seeds", "11", "--frames", "24"]
+    done = subprocess.run(
+        [sys.executable, "samples/carry_street.py", *few],
+        cwd=SAMPLES.parent,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.replace(",", "").split()
+    assert float(words[4]) > float(words[7]) > 0.5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamkit.bench import whole_cli
+from streamkit.bench import cost_cli, whole_cli
 from streamkit.bench.soak_cli import soak
 
 if TYPE_CHECKING:
@@ -142,5 +142,5 @@ def machine() -> dict[str, Any]:
     return machine | packages | {"onnxruntime": onnxruntime.__version__}
 
 
-for command in whole_cli.COMMANDS:
+for command in whole_cli.COMMANDS + cost_cli.COMMANDS:
     app.command()(command)

@@ -108,9 +108,9 @@ def overloads(subject: Subject, loads: Sequence[float], rounds: int, told: Told)
     for load in loads:
         found = []
         for _ in range(rounds):
-            pace = _pace(subject)
-            whole = _child(f"{load:g}x", _one(subject, load * pace, None))
-            found.append({**whole, "pace": pace})
+            alone = pace(subject)
+            whole = _child(f"{load:g}x", _one(subject, load * alone, None))
+            found.append({**whole, "pace": alone})
             told(f"{load:g} times the load")
         results.append(_overload(load, found, None))
     return results
@@ -131,7 +131,7 @@ def _one(subject: Subject, rate: float, sink: float | None) -> dict[str, Any]:
     return task if sink is None else {**task, "sink_rate": sink}
 
 
-def _pace(subject: Subject) -> float:
+def pace(subject: Subject) -> float:
     """Pictures a second that the model takes, as many at a time as in a pipeline."""
     told = ours(subject).report()
     return float(told["frames"] / told["wall"])

@@ -70,7 +70,10 @@ def draw(record: Record, verdicts: Sequence[Verdict], path: Path) -> None:
         axes[3].set_xlabel("minutes")
         axes[3].set_xlim(0, record.seconds / 60)
         figure.suptitle(_title(record, verdicts), x=0.01, ha="left", fontsize=11)
-        figure.savefig(path)
+        smaller: dict[str, Any] = (
+            {"pil_kwargs": {"optimize": True}} if path.suffix.lower() == ".png" else {}
+        )
+        figure.savefig(path, **smaller)
 
 
 def _title(record: Record, verdicts: Sequence[Verdict]) -> str:
@@ -152,10 +155,12 @@ def _ages(axes: Axes, record: Record) -> None:
         ([1e3 * (sample.age_p50 or 0) for sample in known], "median", "#0969da"),
     ):
         axes.plot(times, values, color=colour, linewidth=1.2, label=label)
-    axes.axhline(1e3 * record.budget, color="#cf222e", linewidth=0.8, linestyle=(0, (2, 3)))
+    budget = 1e3 * record.budget
+    axes.axhline(budget, color="#cf222e", linewidth=0.8, linestyle=(0, (2, 3)), label="budget")
     axes.set_yscale("log")
+    axes.set_ylim(1, 30 * budget)
     axes.set_ylabel("age of healthy\nframes, ms")
-    axes.legend(frameon=False, ncols=2, loc="upper left")
+    axes.legend(frameon=False, ncols=3, loc="upper left")
     _grid(axes)
 
 

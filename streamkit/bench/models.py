@@ -29,9 +29,9 @@ _BOXES: Final = 8400
 
 Plain: TypeAlias = Callable[[Image, tuple[int, int]], Floats]
 
-_WAYS: Final[tuple[tuple[ResizeFormat, Plain, float | None], ...]] = (
-    ("Fit (grey edges) in", reference.letterboxed, 5),
-    ("Stretch to", reference.stretched, 5),
+_WAYS: Final[tuple[tuple[ResizeFormat, Plain], ...]] = (
+    ("Fit (grey edges) in", reference.letterboxed),
+    ("Stretch to", reference.stretched),
 )
 _WHEN: Final = datetime(2026, 1, 1)
 
@@ -63,14 +63,14 @@ def run(rounds: int, told: Callable[[Case, Comparison], None]) -> None:
 def _preparations() -> Iterator[Case]:
     """Of a picture in BGR, and of a frame as the decoder leaves it, which both sides convert."""
     image, decoded = inputs.picture(_SEED, WIDTH, HEIGHT), inputs.decoded(_SEED, WIDTH, HEIGHT)
-    for resize, plain, target in _WAYS:
+    for resize, plain in _WAYS:
         ours = partial(prepared, image, resize)
-        yield Case(f"1080p BGR to 640, {resize}", partial(plain, image, SQUARE), ours, target)
-    for resize, plain, _ in _WAYS:
+        yield Case(f"1080p BGR to 640, {resize}", partial(plain, image, SQUARE), ours, 5)
+    for resize, plain in _WAYS:
         for name, planes in (("", False), (", from the planes", True)):
             work = partial(_converted, plain, decoded)
             ours = partial(_from_frame, decoded, resize, from_planes=planes)
-            yield Case(f"1080p frame to 640, {resize}{name}", work, ours, 5 if planes else None)
+            yield Case(f"1080p frame to 640, {resize}{name}", work, ours)
 
 
 def _converted(plain: Plain, decoded: Any) -> Floats:
@@ -88,15 +88,15 @@ def _nms_cases() -> Iterator[Case]:
     every, street = inputs.crowd(_SEED), inputs.head(_SEED)
     whole = Limits(_BOXES, _BOXES)
     asked = (
-        ("NMS, 8400 x 80, every box a candidate", every, 0.001, Limits()),
-        ("the same, ours without its limits", every, 0.001, whole),
-        ("NMS, 8400 x 80, a street, confidence 0.001", street, 0.001, Limits()),
-        ("NMS, 8400 x 80, a street, confidence 0.4", street, 0.4, Limits()),
+        ("NMS, 8400 x 80, every box a candidate, ours with its limits", every, 0.001, Limits(), 20),
+        ("the same, ours without its limits", every, 0.001, whole, None),
+        ("NMS, a street, confidence 0.001", street, 0.001, Limits(), None),
+        ("NMS, a street, confidence 0.4", street, 0.4, Limits(), None),
     )
-    for name, head, confidence, limits in asked:
+    for name, head, confidence, limits, target in asked:
         plain = partial(reference.detections, head, confidence, IOU)
         ours = partial(found, head, confidence, limits)
-        yield Case(name, plain, ours, None if limits == whole else 20)
+        yield Case(name, plain, ours, target)
 
 
 def _mask_cases() -> Iterator[Case]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ from streamkit.bench.peers.marks import Marks
 from streamkit.pipeline import InferencePipeline
 from streamkit.predictions import Result
 from streamkit.sinks import JsonLinesSink
+from streamkit.stages import open_stage
 
 
-def run(asked: dict[str, Any]) -> Marks:
-    """The clip to JSON lines; ends after the frames that are asked for."""
+def run(asked: dict[str, Any], passed: Callable[[int], None] = lambda _number: None) -> Marks:
+    """The clip to JSON lines, drawn where ``draw`` is asked for; ends after the frames that are
+    asked for. ``passed`` hears the number of each result."""
     marks = Marks(asked["skip"], asked["frames"])
 
     def note(result: Result) -> None:
-        if marks.count(len(result.prediction)):
+        over = marks.count(len(result.prediction))
+        passed(marks.seen)
+        if over:
             pipeline.terminate()
 
     pipeline = InferencePipeline.init(
@@ -27,6 +32,7 @@ def run(asked: dict[str, Any]) -> Marks:
         confidence=asked["confidence"],
         iou_threshold=asked["iou_threshold"],
         on_result=note,
+        stages=[lambda: open_stage("annotate", {})] if asked.get("draw") else [],
         sinks=[lambda: JsonLinesSink(Path(asked["output"]))],
     )
     pipeline.start(use_main_thread=False)

@@ -47,6 +47,8 @@ _BACK: Final = 60.0
 """Seconds in which all have to be back after the last fault; waits, connecting and more."""
 _CALM: Final = 5.0
 """Seconds without faults before the first and after the last one."""
+_SHORT: Final = 3.0
+"""Minutes below which faults come faster and times of calm are shorter."""
 
 
 def cast(count: int) -> list[Camera]:
@@ -100,6 +102,7 @@ class Soak:
         self.record = Record(seed, minutes, budget, names, healthy)
         self.record.states = [[] for _ in names]
         self._interval = min(5.0, max(1.0, minutes * 60 / 240))
+        self._short = minutes < _SHORT
         self._on_sample = on_sample
         self._began = time.monotonic()
         self._watch = Watch(cameras, healthy, self._began)
@@ -157,8 +160,7 @@ class Soak:
     def _faults(self, lab: Lab) -> Iterator[None]:
         """Have them happen, on a thread of their own, until the block ends."""
         stopped = threading.Event()
-        short = self.record.minutes < 3
-        every, lasting = ("3s..7s", "2s..4s") if short else ("8s..25s", "4s..14s")
+        every, lasting = ("3s..7s", "2s..4s") if self._short else ("8s..25s", "4s..14s")
         script = cues(script_of(self._cast, every, lasting), self.record.seed)
 
         def play() -> None:
@@ -237,7 +239,7 @@ class Soak:
 
     def _calm(self, pipeline: InferencePipeline, into: list[Held]) -> None:
         """What is held while nothing happens."""
-        until = time.monotonic() + _CALM
+        until = time.monotonic() + (_CALM / 2 if self._short else _CALM)
         while time.monotonic() < until:
             self._look(pipeline)
             into.append(Held.now(self._process))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ import numpy as np
 import psutil
 
 from streamkit.events import StatusUpdate
+from streamkit.meters import Histogram
 from streamkit.predictions import Result
 
 _TOLD: Final = ("SOURCE_LOST", "SOURCE_RECOVERED", "SOURCE_DEGRADED", "SOURCE_CHANGED")
@@ -102,7 +104,7 @@ class Watch:
         self.seen = [Counter[str]() for _ in range(count)]
         self.events: list[dict[str, Any]] = []
         self._last = [0] * count
-        self._ages: dict[int, list[float]] = {number: [] for number in healthy}
+        self._ages = {number: Histogram() for number in healthy}
         self._window: list[float] = []
         self._lock = threading.Lock()
         self._began = began
@@ -116,7 +118,7 @@ class Watch:
             self.seen[number]["out of order"] += frame.frame_id <= self._last[number]
             self._last[number] = frame.frame_id
             if number in self._ages:
-                self._ages[number].append(age)
+                self._ages[number].add(age)
                 self._window.append(age)
 
     def close(self) -> None:
@@ -149,4 +151,4 @@ class Watch:
     def ages(self) -> list[float]:
         """Of each healthy stream, the p99 of all; infinite for one that gave nothing."""
         with self._lock:
-            return [float(np.quantile(a, 0.99)) if a else np.inf for a in self._ages.values()]
+            return [a.quantile(0.99) if a.count else math.inf for a in self._ages.values()]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from streamkit.bench.contestants import Subject
+    from streamkit.bench.crowd import Overload
     from streamkit.bench.measure import Spread
     from streamkit.bench.pipeline import Race
 
@@ -34,7 +35,7 @@ Loads = Annotated[str, typer.Option("--loads", help="Multiples of what the model
 Fps = Annotated[float, typer.Option("--fps", min=0.1, help="Predictions a second and camera.")]
 Rate = Annotated[float, typer.Option("--rate", min=1, help="Pictures a second and camera.")]
 
-_CLIP, _MODEL = Path("samples/street.mp4"), "samples/models/street/1"
+CLIP, MODEL = Path("samples/street.mp4"), "samples/models/street/1"
 _WIDE = 150  # columns where there is no terminal to ask
 _SCALE = {"cpu": (1e3, 1), "wall": (1e3, 1), "start": (1.0, 2), "resident": (2.0**-20, 0)}
 _TITLES = {
@@ -46,8 +47,8 @@ _TITLES = {
 
 
 def pipeline(
-    clip: Clip = _CLIP,
-    model: Model = _MODEL,
+    clip: Clip = CLIP,
+    model: Model = MODEL,
     against: Against = None,
     frames: Frames = 200,
     rounds: Rounds = 5,
@@ -58,26 +59,26 @@ def pipeline(
     Each go is a fresh process. CPU and clock are those of the frames after the tenth.
     """
     race = _race(clip, model, against, frames, rounds)
-    _written(json_path, {"pipeline": race.as_dict()})
-    _print(_race_table(race, ("cpu", "wall", "start", "resident")))
+    written(json_path, {"pipeline": race.as_dict()})
+    show(_race_table(race, ("cpu", "wall", "start", "resident")))
 
 
 def start(
-    clip: Clip = _CLIP,
-    model: Model = _MODEL,
+    clip: Clip = CLIP,
+    model: Model = MODEL,
     against: Against = None,
     rounds: Rounds = 5,
     json_path: Json = None,
 ) -> None:
     """From the birth of the process to the first prediction."""
     race = _race(clip, model, against, 12, rounds)
-    _written(json_path, {"start": race.as_dict()})
-    _print(_race_table(race, ("start", "resident")))
+    written(json_path, {"start": race.as_dict()})
+    show(_race_table(race, ("start", "resident")))
 
 
 def limit(
-    clip: Clip = _CLIP,
-    model: Model = _MODEL,
+    clip: Clip = CLIP,
+    model: Model = MODEL,
     frames: Frames = 200,
     rounds: Rounds = 5,
     json_path: Json = None,
@@ -87,24 +88,24 @@ def limit(
 
     from streamkit.bench.pipeline import limited
 
-    with _status() as status:
-        asked = _subject(clip, model, frames)
+    with status_line() as status:
+        asked = subject_of(clip, model, frames)
         found = limited(asked, rounds, lambda: status.update("another round"))
-    _written(json_path, {"limit": found.as_dict()})
+    written(json_path, {"limit": found.as_dict()})
     table = Table("part", title=f"CPU ms per frame, {found.provider}", title_justify="left")
     table.add_column("median (least - most)", justify="right")
     for name, spread in found.parts.items():
-        table.add_row(name, _shown(spread, 1e3, 2))
+        table.add_row(name, shown(spread, 1e3, 2))
     table.add_section()
-    table.add_row("the whole pipeline", _shown(found.whole, 1e3, 2))
-    table.add_row("less decode and session", _shown(found.glue, 1e3, 2))
-    table.add_row("as a multiple of them", _shown(found.over, 1, 3))
-    _print(table)
+    table.add_row("the whole pipeline", shown(found.whole, 1e3, 2))
+    table.add_row("less decode and session", shown(found.glue, 1e3, 2))
+    table.add_row("as a multiple of them", shown(found.over, 1, 3))
+    show(table)
 
 
 def streams(
-    clip: Clip = _CLIP,
-    model: Model = _MODEL,
+    clip: Clip = CLIP,
+    model: Model = MODEL,
     counts: Counts = "1,2,4,8,16",
     fps: Fps = 5.0,
     rate: Rate = 25.0,
@@ -116,54 +117,84 @@ def streams(
 
     from streamkit.bench.crowd import crowds
 
-    with _status() as status:
-        asked = _subject(clip, model, 100)
-        found = crowds(asked, _numbers(counts, int), fps, rate, rounds, status.update)
-    _written(json_path, {"streams": [crowd.as_dict() for crowd in found]})
+    with status_line() as status:
+        asked = subject_of(clip, model, 100)
+        found = crowds(asked, numbers(counts, int), fps, rate, rounds, status.update)
+    written(json_path, {"streams": [crowd.as_dict() for crowd in found]})
     table = Table("cameras", title=f"{fps:g} of {rate:g} a second each", title_justify="left")
     for title in ("cores", "of the floor", "served %", "age ms p50", "age ms p99", "memory MB"):
         table.add_column(title, justify="right")
     for crowd in found:
-        cells = [_shown(crowd.cpu, 1, 2), _shown(crowd.over, 1, 2), _shown(crowd.served, 100, 0)]
-        cells += [_shown(crowd.age_p50, 1e3, 0), _shown(crowd.age_p99, 1e3, 0)]
-        table.add_row(str(crowd.cameras), *cells, _shown(crowd.resident, 2.0**-20, 0))
-    _print(table)
+        cells = [shown(crowd.cpu, 1, 2), shown(crowd.over, 1, 2), shown(crowd.served, 100, 0)]
+        cells += [shown(crowd.age_p50, 1e3, 0), shown(crowd.age_p99, 1e3, 0)]
+        table.add_row(str(crowd.cameras), *cells, shown(crowd.resident, 2.0**-20, 0))
+    show(table)
 
 
 def latency(
-    clip: Clip = _CLIP,
-    model: Model = _MODEL,
+    clip: Clip = CLIP,
+    model: Model = MODEL,
+    against: Against = None,
     loads: Loads = "0.5,1,2,5",
     rounds: Rounds = 3,
     json_path: Json = None,
 ) -> None:
-    """The age of results when a camera sends more than the model, or a sink, can take."""
-    from rich.table import Table
+    """The age of results when a camera sends more than the model, or a sink, can take.
 
+    With --against, of all packages before an RTSP camera that burns the time into its pictures.
+    """
     from streamkit.bench.crowd import behind_sink, overloads
 
-    with _status() as status:
-        asked = _subject(clip, model, 100)
-        found = overloads(asked, _numbers(loads, float), rounds, status.update)
+    if against:
+        _before_camera(clip, model, against, loads, rounds, json_path)
+        return
+    with status_line() as status:
+        asked = subject_of(clip, model, 100)
+        found = overloads(asked, numbers(loads, float), rounds, status.update)
         found.append(behind_sink(asked, 30.0, 10.0, rounds, status.update))
-    _written(json_path, {"latency": [each.as_dict() for each in found]})
+    written(json_path, {"latency": [each.as_dict() for each in found]})
+    show(_latency_table(found))
+
+
+def _latency_table(found: Sequence[Overload]) -> Table:
+    from rich.table import Table
+
     table = Table("load")
     for title in ("fps sent", "model ms", "age ms p50", "age ms p99", "p99 in model times"):
         table.add_column(title, justify="right")
     for each in found:
         sink = "" if each.sink_rate is None else f", sink of {each.sink_rate:g} a second"
-        cells = [f"{each.fps:.1f}", _shown(each.model, 1e3, 1), _shown(each.age_p50, 1e3, 0)]
-        cells += [_shown(each.age_p99, 1e3, 0), _shown(each.in_models, 1, 2)]
+        cells = [f"{each.fps:.1f}", shown(each.model, 1e3, 1), shown(each.age_p50, 1e3, 0)]
+        cells += [shown(each.age_p99, 1e3, 0), shown(each.in_models, 1, 2)]
         table.add_row(f"{each.load:g}x{sink}", *cells)
-    _print(table)
+    return table
+
+
+def _before_camera(
+    clip: Path,
+    model: str,
+    against: Sequence[str],
+    loads: str,
+    rounds: int,
+    json_path: Path | None,
+) -> None:
+    from streamkit.bench.glass_show import before_camera, table_of
+
+    others = dict(_other(text) for text in against)
+    with status_line() as status, tempfile.TemporaryDirectory(prefix="streamkit-") as folder:
+        asked = subject_of(clip, model, 100)
+        wanted = numbers(loads, float)
+        found = before_camera(asked, others, wanted, rounds, Path(folder), status.update)
+    written(json_path, {"latency": [each.as_dict() for each in found]})
+    show(table_of(found, shown))
 
 
 def _race(clip: Path, model: str, against: Sequence[str] | None, frames: int, rounds: int) -> Race:
     from streamkit.bench.pipeline import raced
 
     others = dict(_other(text) for text in against or ())
-    with _status() as status, tempfile.TemporaryDirectory(prefix="streamkit-") as folder:
-        asked = _subject(clip, model, frames)
+    with status_line() as status, tempfile.TemporaryDirectory(prefix="streamkit-") as folder:
+        asked = subject_of(clip, model, frames)
         return raced(
             asked,
             others,
@@ -182,7 +213,8 @@ def _other(text: str) -> tuple[str, Path]:
     return name, Path(python).absolute()
 
 
-def _subject(clip: Path, model: str, frames: int) -> Subject:
+def subject_of(clip: Path, model: str, frames: int) -> Subject:
+    """What is run. Raises ``ConfigError`` where there is no such clip."""
     from streamkit.bench.contestants import subject
     from streamkit.errors import ConfigError
 
@@ -191,7 +223,8 @@ def _subject(clip: Path, model: str, frames: int) -> Subject:
     return subject(clip, model, frames)
 
 
-def _numbers(text: str, kind: type) -> list[Any]:
+def numbers(text: str, kind: type) -> list[Any]:
+    """Numbers with commas between them. Raises ``ConfigError`` for anything else."""
     from streamkit.errors import ConfigError
 
     try:
@@ -209,36 +242,39 @@ def _race_table(race: Race, figures: Sequence[str]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for figure in figures:
-        own = [_shown(spreads(goes)[figure], *_SCALE[figure]) for goes in race.goes.values()]
+        own = [shown(spreads(goes)[figure], *_SCALE[figure]) for goes in race.goes.values()]
         table.add_row(_TITLES[figure], *own)
-        ratios = [_shown(race.ratios(name)[figure], 1, 2) for name in race.goes]
+        ratios = [shown(race.ratios(name)[figure], 1, 2) for name in race.goes]
         table.add_row(f"   {race.first} of it", "", *ratios[1:], style="bold")
     table.add_row("objects found", *(str(goes[-1].found) for goes in race.goes.values()))
     return table
 
 
-def _shown(spread: Spread, factor: float, places: int) -> str:
+def shown(spread: Spread, factor: float, places: int) -> str:
+    """A median, with the least and the greatest."""
     middle, low, high = (
         f"{factor * figure:.{places}f}" for figure in (spread.median, spread.low, spread.high)
     )
     return f"{middle} ({low} - {high})"
 
 
-def _written(path: Path | None, figures: Mapping[str, Any]) -> None:
+def written(path: Path | None, figures: Mapping[str, Any]) -> None:
+    """As JSON, with what machine this is, where that is asked for."""
     if path is not None:
         from streamkit.bench.cli import machine
 
         path.write_text(json.dumps({**figures, "machine": machine()}, indent=1), encoding="utf-8")
 
 
-def _print(table: Table) -> None:
+def show(table: Table) -> None:
+    """Print it, as wide as it has to be."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 @contextmanager
-def _status() -> Iterator[Status]:
+def status_line() -> Iterator[Status]:
     """What is being measured, on a terminal."""
     from rich.console import Console
 

@@ -105,16 +105,22 @@ def _serve(scenario: Scenario, seed: int) -> None:
     from streamkit.chaos.lab import Lab
 
     console = _console()
+    deaf = threading.Event()
 
     def told(event: dict[str, Any]) -> None:
-        console.print(line_of(event))
+        try:
+            console.print(line_of(event))
+        except (SystemExit, OSError):  # nobody reads what is said
+            deaf.set()
 
     with Lab(scenario.cameras, seed=seed, on_event=told) as lab:
         _show(console, lab, seed)
         with _performing(lab, scenario, seed) as trouble:
-            _obey(lab, trouble)
+            _obey(lab, trouble, deaf)
     if trouble:
         raise trouble[0]
+    if deaf.is_set():
+        raise typer.Exit(1)
 
 
 def line_of(event: dict[str, Any]) -> str:
@@ -169,16 +175,16 @@ def _performing(lab: Lab, scenario: Scenario, seed: int) -> Iterator[list[Stream
         thread.join(1)
 
 
-def _obey(lab: Lab, trouble: list[StreamkitError]) -> None:
-    """Until quit, Ctrl-C or trouble; the end of stdin is none of these."""
-    for line in _lines(lambda: bool(trouble) or lab.process.poll() is not None):
+def _obey(lab: Lab, trouble: list[StreamkitError], deaf: threading.Event) -> None:
+    """Until quit, Ctrl-C, trouble, or nobody listens; the end of stdin is none of these."""
+    for line in _lines(lambda: trouble or deaf.is_set() or lab.process.poll() is not None):
         if line.strip() in ("quit", "exit"):
             return
         try:
             obey(lab, line)
         except ConfigError as error:
             typer.echo(f"error: {error}", err=True)
-    if not trouble:
+    if not trouble and not deaf.is_set():
         trouble.append(StreamkitError("the cameras' process has ended"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 import threading
@@ -121,13 +122,15 @@ class Lab:
         self._ids = count(1)
         self._lock = threading.Lock()
         self._ready: Future[Event] = Future()
+        self._entered = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._said: IO[bytes] | None = None
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        if self._folder is not None:
+        if self._entered:
             raise StreamkitError("a lab runs once: make another one")
-        self._folder = tempfile.TemporaryDirectory(prefix="streamkit-chaos-")
+        self._entered = True
         try:
             self._start()
             for number, camera in enumerate(self._wanted):
@@ -164,6 +167,8 @@ class Lab:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
                     _shut(pipe)
+        if self._said is not None:
+            self._said.close()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -193,13 +198,14 @@ class Lab:
         command = [python, "-I", "-c", START, str(HERE)]
         if threading.current_thread() is threading.main_thread():
             command.append("--die-with-parent")  # the parent being, to the kernel, this thread
-        with self._file("stderr").open("wb") as said:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
-                text=True, encoding="utf-8",
-                # Many short-lived threads: without the limit each leaves a heap of its own behind.
-                env=plain_environment() | {"MALLOC_ARENA_MAX": "2"},
-            )  # fmt: skip
+        # Without a name: nothing stays behind, whoever is killed.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the lab
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
+            text=True, encoding="utf-8",
+            # Many short-lived threads: without the limit each leaves a heap of its own behind.
+            env=plain_environment() | {"MALLOC_ARENA_MAX": "2"},
+        )  # fmt: skip
         assert self._process.stdout
         self._reader = threading.Thread(
             target=self._listen, args=(self._process.stdout,), name="streamkit-chaos", daemon=True
@@ -244,13 +250,20 @@ class Lab:
                 self._on_event(event)
 
     def _file(self, name: str) -> Path:
-        if self._folder is None:
+        """In a folder that is made when the first certificate is."""
+        if self._process is None:
             raise StreamkitError("the lab has not been entered")
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="streamkit-chaos-")
         return Path(self._folder.name) / name
 
     def _last(self) -> str:
         """The last line that the process left on stderr."""
-        lines = self._file("stderr").read_text("utf-8", "replace").strip().splitlines()
+        if self._said is None or self._said.closed:
+            return ""
+        file = self._said.fileno()  # not read(): the place in the file is the process's too
+        end = os.pread(file, 4096, max(0, os.fstat(file).st_size - 4096))
+        lines = end.decode("utf-8", "replace").strip().splitlines()
         return f": {lines[-1]}" if lines else ""
 
 

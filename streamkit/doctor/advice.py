@@ -11,6 +11,7 @@ import yaml
 from streamkit.doctor.camera import CameraExamination
 from streamkit.doctor.findings import Finding, Verdict
 from streamkit.doctor.pictures import PictureExamination
+from streamkit.doctor.rtp import Reception
 from streamkit.sources.reference import Address, kept_elsewhere
 
 _LOSS = 0.0005
@@ -59,8 +60,13 @@ def _kept(given: object, usual: str) -> str:
 def best_transport(camera: CameraExamination) -> str:
     """TCP, unless only UDP works, or packets are lost over TCP and not over UDP."""
     receptions = camera.seen.receptions
-    lossy = {name: reception.loss > _LOSS for name, reception in receptions.items()}
+    lossy = {name: not is_whole(reception) for name, reception in receptions.items()}
     return min(lossy, key=lambda name: (lossy[name], name != "tcp"), default="tcp")
+
+
+def is_whole(reception: Reception) -> bool:
+    """Whether (nearly) all packets came, in their order."""
+    return reception.loss <= _LOSS and reception.late <= _LOSS * reception.packets
 
 
 def written(entry: Mapping[str, Any]) -> str:

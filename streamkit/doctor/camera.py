@@ -309,8 +309,15 @@ def _reception(transport: str, reception: Reception) -> Finding:
         "loss": loss,
         "jitter": jitter,
     }
-    if loss <= _LOSS:
+    mixed = reception.late / max(1, reception.packets)
+    if loss <= _LOSS and mixed <= _LOSS:
         return good(transport, text, **facts)
+    if loss <= _LOSS:
+        text += f"; {100 * mixed:.2g} % come out of order"
+        advice = "The network takes more than one way: use transport: tcp."
+        if transport == "tcp":
+            advice = "Out of order over TCP: the camera itself mixes them up. Newer firmware."
+        return warning(transport, text, advice, **facts)
     advice = "Lost packets make damaged pictures until the next key frame: use transport: tcp."
     if transport == "tcp":
         advice = "Lost over TCP means that the camera itself drops them: lower its bitrate or rate."

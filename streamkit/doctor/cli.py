@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +47,7 @@ def doctor(  # noqa: PLR0913 - one parameter per option of the command
     from streamkit.doctor.findings import Verdict
     from streamkit.doctor.show import show
 
+    logging.getLogger("streamkit").setLevel(logging.ERROR)  # what it would say are findings here
     given: dict[str, Any] = {"username": username, "password": password}
     given["ca_file"] = None if ca_file is None else str(ca_file)
     options = {name: value for name, value in given.items() if value is not None}
@@ -62,9 +64,9 @@ def doctor(  # noqa: PLR0913 - one parameter per option of the command
         raise typer.Exit(3)
 
 
-def _duration(text: str) -> float:
-    """``300ms``, ``0.3s`` or ``0.3`` in seconds."""
-    match = re.fullmatch(r"\s*([\d.]+)\s*(ms|s)?\s*", text)
+def _duration(text: str | float) -> float:
+    """``300ms``, ``0.3s`` or ``0.3`` in seconds; the default comes as a number."""
+    match = re.fullmatch(r"\s*([\d.]+)\s*(ms|s)?\s*", str(text))
     try:
         seconds = float(match[1]) * (1e-3 if match[2] == "ms" else 1.0) if match else 0.0
     except ValueError:

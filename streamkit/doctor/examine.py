@@ -13,7 +13,7 @@ from streamkit.doctor.findings import Finding, Verdict
 from streamkit.doctor.pictures import PictureExamination
 from streamkit.sources import adapter_of, check_source
 from streamkit.sources.connection import Trust
-from streamkit.sources.reference import Locator, located
+from streamkit.sources.reference import Locator, located, printable
 
 _SCHEMES = ("rtsp://", "rtsps://")
 
@@ -41,7 +41,7 @@ class Examination:
     @property
     def name(self) -> str:
         """The reference without its credentials."""
-        return self._locator().printable if self._is_camera else self.reference
+        return self._locator().printable if self._is_camera else printable(self.reference)
 
     @property
     def verdict(self) -> Verdict:
@@ -95,6 +95,7 @@ class Examination:
             self._fitting(options),
             self.listen,
             after_others=True,
+            whole_packets=advice.is_whole(camera.seen.receptions[transport["transport"]]),
             can_thin=any(seen.gop != 1 for seen in camera.seen.receptions.values()),
         )
         yield from pictures.steps()

@@ -22,6 +22,16 @@ _PAUSES = (1.0, 2.0, 4.0)
 """Seconds until a camera that let nobody in is asked again: some are slow to let go of the last
 viewer, who here was the examination itself."""
 _BUSY = (StreamErrorCode.CONNECTION_FAILED, StreamErrorCode.REFUSED, StreamErrorCode.LOST)
+_ADVICE = {
+    StreamErrorCode.NOT_FOUND: "Is it spelt right? A camera's address begins with rtsp://, a "
+    "webcam is a number or /dev/video0, anything else is a file.",
+    StreamErrorCode.REFUSED: "Is the server running, is the port right?",
+    StreamErrorCode.UNREACHABLE: "Check the address and the network.",
+    StreamErrorCode.TIMEOUT: "A firewall may be dropping the packets, or the server hangs.",
+    StreamErrorCode.CODEC_UNSUPPORTED: "See whether another player shows it: it may be damaged, or "
+    "no video.",
+}
+"""Where nothing was looked at before."""
 _WORTH = 0.5
 """Key frames only is worth telling of below this share of the whole cost."""
 
@@ -108,6 +118,8 @@ class PictureExamination:
     seconds: float = 4.0
     after_others: bool = False
     """Somebody read this camera a moment ago, who may still count as its viewer."""
+    whole_packets: bool = False
+    """All of its packets came, and in their order."""
     can_thin: bool = True
     """Not every one of its pictures is a key frame."""
     whole: Watched | None = None
@@ -131,10 +143,14 @@ class PictureExamination:
         except SourceError as error:
             text = str(error).removeprefix(f"{error.source_reference}: ")
             advice = "See the steps above; if all of them are good, the codec may be damaged."
+            if not self.after_others:
+                advice = _ADVICE.get(StreamErrorCode(error.code), "")
             return failed("pictures", text, advice, str(error.code))
-        text = (
-            f"{seen.size[0]}x{seen.size[1]}, the first after {seen.first_after:.2f} s, "
+        text = f"{seen.size[0]}x{seen.size[1]}, the first after {seen.first_after:.2f} s, "
+        text += (
             f"{seen.fps:.1f} a second; decoding one takes {1e3 * seen.cost:.2f} ms of CPU"
+            if seen.pictures
+            else "and no other"
         )
         if seen.live:
             text += f", {100 * seen.load:.1f} % of a core"
@@ -150,11 +166,19 @@ class PictureExamination:
         }
         if seen.concealed:
             text += f"; {seen.concealed} of {seen.pictures} damaged"
-            advice = "Packets are lost: use transport: tcp."
-            if self.options.get("transport") == "tcp":
-                advice = "Packets are lost, over TCP too: lower the camera's bitrate or rate."
-            return warning("pictures", text, advice, **facts)
+            return warning("pictures", text, self._cure(), **facts)
         return good("pictures", text, **facts)
+
+    def _cure(self) -> str:
+        """Of damaged pictures."""
+        if self.whole_packets:
+            return (
+                "All packets came, in order: the camera sends damaged data. Newer firmware, "
+                "another codec or profile, or switch it off and on."
+            )
+        if self.options.get("transport") == "tcp":
+            return "Packets are lost or mixed up over TCP too: lower the camera's bitrate or rate."
+        return "Packets are lost: use transport: tcp."
 
     def _watched(self) -> Watched:
         for pause in _PAUSES if self.after_others else ():

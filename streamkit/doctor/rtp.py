@@ -14,6 +14,8 @@ from itertools import pairwise
 _BURST = 0.8
 _JUMP = 1.0
 """Seconds by which RTP time steps otherwise than ours, from one picture to the next, in a jump."""
+_LATEST = 8
+"""Of the last so many pictures late packets may be."""
 _NTP_EPOCH = 2208988800
 """Seconds from 1900, where NTP begins, to 1970."""
 
@@ -60,11 +62,7 @@ class Reception:
         self.packets += 1
         self.received_bytes += len(data)
         self._count(sequence)
-        fresh = not self.pictures or self.pictures[-1].timestamp != timestamp
-        if fresh:
-            self._measure(timestamp, at)
-            self.pictures.append(Picture(timestamp, at, reference=False))
-        picture, payload = self.pictures[-1], _payload(data)
+        picture, payload = self._picture(timestamp, at), _payload(data)
         picture.size += len(payload)
         for key, reference in kinds(self.encoding, payload):
             picture.key |= key
@@ -79,6 +77,15 @@ class Reception:
                 if seconds:
                     self.skews.append(now - (seconds - _NTP_EPOCH + fraction / 2**32))
             data = data[length:]
+
+    def _picture(self, timestamp: int, at: float) -> Picture:
+        """The one with this time: a late packet belongs to one that was begun before."""
+        for known in reversed(self.pictures[-_LATEST:]):
+            if known.timestamp == timestamp:
+                return known
+        self._measure(timestamp, at)
+        self.pictures.append(Picture(timestamp, at, reference=False))
+        return self.pictures[-1]
 
     def _count(self, sequence: int) -> None:
         if self._first is None:

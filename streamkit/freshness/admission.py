@@ -172,6 +172,12 @@ class Ledger:
             admitted = before is not None and before.admitted
             self._entries[who] = _Entry(priority, number, fps, admitted)
 
+    def change(self, who: Wanting, fps: float, priority: int) -> None:
+        """``who`` wants something else than before, if it wants anything."""
+        with self._lock:
+            if (entry := self._entries.get(who)) is not None:
+                entry.fps, entry.priority = fps, priority
+
     def leave(self, who: Wanting) -> None:
         """It wants nothing any more."""
         with self._lock:

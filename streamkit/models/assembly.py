@@ -31,20 +31,29 @@ log = logging.getLogger(__name__)
 
 
 def execution_of(settings: Settings) -> Execution:
-    """Threads per run: half the cores unless said, as two workers run at a time."""
+    """Threads per run: half the cores unless said, as two workers run at a time; one of them with
+    the low-power profile, and no memory kept between runs."""
+    frugal = settings.profile == "low-power"
+    arena = settings.ort_arena and not (frugal and "ort_arena" not in settings.model_fields_set)
     return Execution(
         settings.onnxruntime_execution_providers,
         settings.required_onnx_providers,
-        settings.model_threads or max(1, _cores() // 2),
+        settings.model_threads or (1 if frugal else max(1, _cores() // 2)),
         inter_op_threads=settings.ort_inter_op_threads,
         spinning=settings.ort_spinning,
-        arena=settings.ort_arena,
+        arena=arena,
+        cuda_graph=settings.cuda_graph,
         optimization=settings.ort_optimization,
         path=settings.ort_path,
         tensorrt_cache=tensorrt_cache_of(settings),
         tensorrt_fp16=settings.tensorrt_fp16,
         openvino_precision=settings.openvino_precision,
     )
+
+
+def workers_of(settings: Settings) -> int:
+    """How many threads run one model at a time."""
+    return settings.model_workers or (1 if settings.profile == "low-power" else 2)
 
 
 def tensorrt_cache_of(settings: Settings) -> Path:

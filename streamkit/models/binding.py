@@ -7,11 +7,12 @@ import math
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
 Array: TypeAlias = npt.NDArray[Any]
 Sizes: TypeAlias = tuple[int, ...]
@@ -40,6 +41,47 @@ class Bound:
         with self._lock:
             idle.append(buffers)
         return outputs
+
+
+class Recorded:
+    """Runs of a session whose sizes are all fixed, over buffers that stay on the device: what CUDA
+    needs to record a run and replay it. One run at a time, as ONNX Runtime demands of CUDA graphs.
+    Not verified on GPU.
+    """
+
+    def __init__(self, session: Any, device: str = "cuda") -> None:
+        """``session``: an ``onnxruntime.InferenceSession`` with one input, all sizes fixed."""
+        self._session = session
+        self._lock = threading.Lock()
+        self._binding = session.io_binding()
+        [told] = session.get_inputs()
+        self._input = _on_device(told, device)
+        self._outputs = [_on_device(output, device) for output in session.get_outputs()]
+        self._binding.bind_ortvalue_input(told.name, self._input)
+        for output, value in zip(session.get_outputs(), self._outputs, strict=True):
+            self._binding.bind_ortvalue_output(output.name, value)
+
+    def run(self, tensor: Array) -> list[Array]:
+        """All outputs; they belong to the caller. ``ValueError`` for another size."""
+        if list(tensor.shape) != self._input.shape():
+            raise ValueError(f"recorded for {self._input.shape()}")
+        with self._lock:
+            self._input.update_inplace(np.ascontiguousarray(tensor))
+            self._session.run_with_iobinding(self._binding)
+            return [np.array(value.numpy()) for value in self._outputs]
+
+
+def _on_device(told: Any, device: str) -> Any:
+    kind = _TYPES[told.type]
+    return onnxruntime.OrtValue.ortvalue_from_shape_and_type(told.shape, kind, device, 0)
+
+
+def recordable(inputs: Sequence[Any], outputs: Sequence[Any]) -> bool:
+    """Whether every size is known beforehand, and every tensor a float one."""
+    return all(
+        one.type in _TYPES and all(isinstance(size, int) and size > 0 for size in one.shape)
+        for one in (*inputs, *outputs)
+    )
 
 
 class _Buffers:

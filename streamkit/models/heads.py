@@ -61,8 +61,9 @@ class RowHead(Head):
     """Output 0 is (B, N, 5 + classes + extras), one row a box: centre x and y, width and height in
     input pixels, objectness, scores; all 0..1. YOLOv5 and v7.
 
-    The confidence is the objectness, as in the neighbour, so that thresholds keep their meaning.
-    With ``multi_label`` it is, for each class, the product of both, as the authors measure.
+    The confidence is the product of objectness and score, as the authors have it, and as it gives
+    the better precision. In the neighbour's layout (with an ``environment.json``) it is the
+    objectness alone, as there, so that thresholds keep their meaning; unless with ``multi_label``.
     """
 
     layout = "batch x boxes x (5 + classes)"
@@ -79,7 +80,7 @@ class RowHead(Head):
         likely = np.flatnonzero(head[:, 4] >= options.confidence)
         head = head[likely]
         scores = head[:, 5 : 5 + len(self.names)]
-        if options.multi_label:
+        if options.multi_label or self._package.environment is None:
             found = candidates((scores * head[:, 4:5]).T, options, self.wanted(options))
         else:
             found = self._by_objectness(head[:, 4], scores, options)

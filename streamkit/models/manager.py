@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import SecretStr
@@ -22,8 +22,10 @@ from streamkit.models.assembly import (
     execution_of,
     store_of,
     switches_of,
+    workers_of,
 )
 from streamkit.models.base import InferenceOptions, Model
+from streamkit.models.devices import CUDA, TENSORRT
 from streamkit.models.ids import ModelId, Where, locate
 from streamkit.models.instances import Instance, Instances, Key, OnGone
 from streamkit.models.keys import secret
@@ -36,7 +38,7 @@ from streamkit.models.shared import SharedModel
 from streamkit.models.store import Store
 from streamkit.models.store.fetch import OnProgress
 from streamkit.models.store.package import Package
-from streamkit.models.tuning import Tunings
+from streamkit.models.tuning import Tunings, Way
 from streamkit.settings import Settings
 
 __all__ = ["Lease", "ModelManager", "default_manager"]
@@ -96,7 +98,7 @@ class ModelManager:
         return cls(
             store_of(settings, api, access, progress),
             execution_of(settings),
-            workers=settings.model_workers or 2,
+            workers=workers_of(settings),
             max_active=settings.max_active_models,
             off=switches_of(settings),
             access=access,
@@ -178,11 +180,11 @@ class ModelManager:
         """Load for all who want it now: they wait for it, or meet the same error."""
         began = time.perf_counter()
         try:
-            model, workers = self._load(instance.where, api_key, name[1])
+            model, way = self._load(instance.where, api_key, name[1])
         except BaseException as error:
             self._instances.fail(name, instance, error)
             raise
-        shared = SharedModel(model, workers)
+        shared = SharedModel(model, way.workers, way.name)
         instance.ready.set_result(shared)
         self._instances.make_room()
         if on_load is not None:
@@ -190,16 +192,16 @@ class ModelManager:
 
     def _load(
         self, where: Where, api_key: SecretStr | None, architecture: str | None
-    ) -> tuple[Model, int]:
-        """The model, and how many threads run it at a time."""
+    ) -> tuple[Model, Way]:
+        """The model, and how it runs."""
         package = self._store.find(where, api_key)
         self._instances.make_memory()
-        execution, workers = self._tuned(package)
+        way = self._tuned(package)
         open_it = functools.partial(
             load,
-            execution=execution,
+            execution=way.execution,
             off=self._off,
-            max_batch=self._max_batch,
+            max_batch=self._max_batch or way.batch,
             architecture=architecture,
         )
         try:
@@ -211,17 +213,14 @@ class ModelManager:
             model = open_it(again)
         with self._lock:
             self.loads += 1
-        return model, workers
+        return model, way
 
-    def _tuned(self, package: Package) -> tuple[Execution, int]:
+    def _tuned(self, package: Package) -> Way:
         """As ``streamkit tune`` found out, or as for all models."""
-        tuning = None
-        if self._tunings is not None and package.weights.is_file():
-            tuning = self._tunings.find(package.weights)
-        if tuning is None:
-            return self._execution, self._workers
-        log.info("%s runs as tuned: %s", package.model_id, tuning.name)
-        return tuning.applied(self._execution), tuning.workers
+        plain = Way(self._execution, self._workers)
+        if self._tunings is None or not package.weights.is_file():
+            return plain
+        return self._tunings.way(package, plain)
 
     def preload(self, models: Sequence[str | Path | ModelId], api_key: ApiKey = None) -> None:
         """Load and warm these, and keep them loaded, used or not, until ``unload``.
@@ -267,7 +266,8 @@ class ModelManager:
             raise ModelNotFoundError(f"{before[0]} is not loaded, so nothing can take its place")
         try:
             shared = instance.ready.result()
-            shared.swap(self._load(where, key, architecture)[0])
+            model, way = self._load(where, key, architecture)
+            shared.swap(model, way.name)
             self._instances.rename(before, after, where)
         finally:
             self._instances.leave(instance)
@@ -291,14 +291,18 @@ class ModelManager:
 
 
 def warm(model: Model) -> float:
-    """One run on a grey picture, so that the first real one is not slower; seconds it took."""
+    """One run on a grey picture, so that the first real one is not slower; seconds it took. On
+    CUDA and TensorRT also one on a full batch: an engine is built for the sizes it has seen."""
     began = time.perf_counter()
-    tensor, geometries = model.prepare([np.full((480, 640, 3), 114, np.uint8)])
-    model.finish(model.run(tensor), 0, geometries[0], InferenceOptions())
+    gpu = model.provider in (CUDA, TENSORRT)
+    for count in dict.fromkeys((1, model.max_batch) if gpu else (1,)):
+        tensor, geometries = model.prepare([np.full((480, 640, 3), 114, np.uint8)] * count)
+        model.finish(model.run(tensor), 0, geometries[0], InferenceOptions())
     return time.perf_counter() - began
 
 
 @functools.cache
-def default_manager() -> ModelManager:
-    """The process's own, by the settings in the environment."""
-    return ModelManager.of(Settings.load())
+def default_manager(**given: Any) -> ModelManager:
+    """The process's own, by the settings in the environment, and ``given`` ones on top: one for
+    each way that is asked for."""
+    return ModelManager.of(Settings.load(**given))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from streamkit.errors import InferenceError, ModelArtefactError
 from streamkit.frame import Image, VideoFrame
+from streamkit.imaging.threads import one_each
 from streamkit.models.base import Outputs, Tensor
 from streamkit.models.devices import CPU
 from streamkit.models.geometry import Geometry
@@ -81,6 +82,7 @@ class OnnxModel:
         self.canvas = self._whole(width, 3), self._whole(height, 2)
         """(width, height) of the graph's input; the recipe fills it, or all but its edges."""
         self._shapes: dict[int, Shape] = {}
+        one_each()
 
     def prepare(self, pictures: Sequence[VideoFrame | Image]) -> tuple[Tensor, Sequence[Geometry]]:
         """N x 3 x H x W ``float32``, RGB, normalised; a fixed batch not full ends in zeros."""

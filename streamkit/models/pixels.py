@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import cv2
@@ -19,7 +20,25 @@ _CLIP_LIMIT: Final = 0.03
 _TILES: Final = (8, 8)
 
 _ODD: Final = (1, 3, 5, 7, 9, 11)
-"""Ratios at which a sample lies on the centre of a pixel; greater ones do not occur."""
+"""Ratios at which a sample lies on the centre of a pixel; greater odd ones are rare, and go through
+the filter, which gives the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A picture in BGR."""
+
+    image: Image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)"""
+        height, width = self.image.shape[:2]
+        return width, height
+
+    def resized(self, size: tuple[int, int]) -> Image:
+        """See ``Resizable``."""
+        return resized(self.image, size)
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:

@@ -14,7 +14,8 @@ from streamkit.errors import InferenceError
 from streamkit.frame import Image, VideoFrame
 from streamkit.models.base import Tensor
 from streamkit.models.geometry import Geometry
-from streamkit.models.pixels import CONTRAST, ContrastType, grayscale, mirrored, resized
+from streamkit.models.pixels import CONTRAST, ContrastType, Pixels, grayscale, mirrored
+from streamkit.models.smooth import Smooth
 from streamkit.models.yuv import Decoded
 
 ResizeFormat: TypeAlias = Literal[
@@ -31,7 +32,12 @@ ResizeFormat: TypeAlias = Literal[
 LETTERBOX: Final[ResizeFormat] = "Fit (grey edges) in"
 """Grey 114, what Ultralytics exports were trained with."""
 
+FILL: Final[ResizeFormat] = "Fill (with center crop) in"
+
 Percent: TypeAlias = tuple[float, float, float, float]
+
+_LONGEST: Final = 64
+"""Times as long as wide."""
 
 _EDGES: Final[Mapping[ResizeFormat, int | None]] = {
     "Fit (black edges) in": 0,
@@ -76,6 +82,8 @@ class Recipe:
     auto_orient: bool = True
     from_planes: bool = False
     """Whether a frame whose colours have not been converted is scaled first (see ``Decoded``)."""
+    smooth: bool = False
+    """Whether every pixel has a say in the smaller picture (see ``Smooth``)."""
 
     def write(self, picture: Any, planes: Tensor) -> Geometry:
         """Fill ``planes`` (3 x H x W ``float32``, RGB, 0..1) with ``picture``; where it then lies.
@@ -96,7 +104,7 @@ class Recipe:
             image = CONTRAST[self.contrast](np.ascontiguousarray(image))
         if self.grayscale:
             image = grayscale(image)
-        inner = self._place(Pixels(image), planes)
+        inner = self._place(Smooth(image) if self.smooth else Pixels(image), planes)
         x1, y1, x2, y2 = inner.region
         return Geometry((width, height), (x1 + left, y1 + top, x2 + left, y2 + top), inner.placed)
 
@@ -105,20 +113,24 @@ class Recipe:
         if self.resize == "Stretch to":
             write_planes(source.resized(self.size), planes)
             return Geometry(source.size, (0, 0, *source.size), (0, 0, *self.size))
-        fitted = _fill if self.resize == "Fill (with center crop) in" else self._fit
+        fitted = _fill if self.resize == FILL else self._fit
         return fitted(source, planes)
 
     def _needs_no_pixels(self) -> bool:
         steps = self.crop is not None or self.contrast is not None or self.grayscale
-        return self.from_planes and not steps
+        return self.from_planes and not (steps or self.smooth)
 
     def _visible(self, width: int, height: int) -> tuple[int, int, int, int]:
         """The static crop in whole pixels, at least one of them."""
-        if self.crop is None:
-            return 0, 0, width, height
-        x1, y1, x2, y2 = self.crop
-        left, top = int(x1 / 100 * width), int(y1 / 100 * height)
-        return left, top, max(left + 1, int(x2 / 100 * width)), max(top + 1, int(y2 / 100 * height))
+        left, top, right, bottom = 0, 0, width, height
+        if self.crop is not None:
+            x1, y1, x2, y2 = self.crop
+            left, top = int(x1 / 100 * width), int(y1 / 100 * height)
+            right = max(left + 1, int(x2 / 100 * width))
+            bottom = max(top + 1, int(y2 / 100 * height))
+        if self.resize != FILL:
+            return left, top, right, bottom
+        return _without_ends(left, top, right, bottom)
 
     def _fit(self, source: Resizable, planes: Tensor) -> Geometry:
         """The whole picture in its own shape, in the middle of the input."""
@@ -150,23 +162,6 @@ class Resizable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """A picture in BGR."""
-
-    image: Image
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height)"""
-        height, width = self.image.shape[:2]
-        return width, height
-
-    def resized(self, size: tuple[int, int]) -> Image:
-        """See ``Resizable``."""
-        return resized(self.image, size)
-
-
 def as_bgr(picture: Any) -> Image:
     """A picture with three channels; gray is repeated, alpha is left out."""
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or 0 in picture.shape:
@@ -187,16 +182,27 @@ def _complaint(picture: Any) -> str:
 
 
 def _fill(source: Resizable, planes: Tensor) -> Geometry:
-    """The input full of picture: its middle in its own shape, the rest cut off."""
+    """The input full of picture: its middle in its own shape, the rest cut off; whole pixels of the
+    longer side and of what is cut off as ``torchvision.transforms`` counts them."""
     (width, height), (outer_h, outer_w) = source.size, planes.shape[1:]
-    scale = max(outer_w / width, outer_h / height)
-    inner_w, inner_h = max(outer_w, round(width * scale)), max(outer_h, round(height * scale))
-    left, top = (inner_w - outer_w) // 2, (inner_h - outer_h) // 2
+    if outer_w * height >= outer_h * width:
+        inner_w, inner_h = outer_w, max(outer_h, int(outer_w * height / width))
+    else:
+        inner_w, inner_h = max(outer_w, int(outer_h * width / height)), outer_h
+    left, top = round((inner_w - outer_w) / 2), round((inner_h - outer_h) / 2)
     large = source.resized((inner_w, inner_h))
     write_planes(large[top : top + outer_h, left : left + outer_w], planes)
     across, down = width / inner_w, height / inner_h
     region = left * across, top * down, (left + outer_w) * across, (top + outer_h) * down
     return Geometry((width, height), region, (0, 0, outer_w, outer_h))
+
+
+def _without_ends(left: int, top: int, right: int, bottom: int) -> tuple[int, int, int, int]:
+    """The middle of a picture that is nothing but long: the size of all of it, as large as a model
+    that shows the middle wants it, would be any number of gigabytes."""
+    width, height = right - left, bottom - top
+    across, down = (max(0, (a - _LONGEST * b) // 2) for a, b in ((width, height), (height, width)))
+    return left + across, top + down, right - across, bottom - down
 
 
 def write_planes(image: npt.NDArray[np.uint8], planes: Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from streamkit.frame import Image, Plane, VideoFrame, Yuv420
+from streamkit.frame import Image, Plane, VideoFrame
 from streamkit.masks import Masks
 from streamkit.models.base import InferenceOptions
 from streamkit.predictions import (
@@ -48,7 +48,8 @@ class Part:
         """As ``frame.Yuv420`` has it; ``None`` where the part does not begin and end with whole
         chroma, or the frame is not of that kind."""
         whole, place = self.frame.picture, self.place
-        planes = whole.yuv420() if isinstance(whole, Yuv420) else None
+        coded = getattr(whole, "yuv420", None)  # isinstance takes 50 us for a protocol
+        planes = None if coded is None else coded()
         if planes is None or any(side % 2 for side in place):
             return None
         left, top, right, bottom = place

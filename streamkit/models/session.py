@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -13,8 +15,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from streamkit.errors import InferenceError, ModelArtefactError
 from streamkit.models.base import Outputs
-from streamkit.models.binding import Bound, page_locked
+from streamkit.models.binding import Bound, Recorded, page_locked, recordable
 from streamkit.models.devices import (
+    CPU,
     CUDA,
     OPENVINO,
     TENSORRT,
@@ -29,6 +32,8 @@ from streamkit.models.execution import (
     provider_options,
     session_options,
 )
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Execution", "Session", "Shape"]
 
@@ -56,8 +61,10 @@ class Session:
         providers = usable(execution.providers, execution.required)
         self.weights = weights
         self.path: str
-        """How tensors get in and out: ``run``, ``iobinding`` or ``iobinding+pinned``."""
+        """How tensors get in and out: ``run``, ``iobinding``, ``iobinding+pinned`` or
+        ``iobinding+graph``."""
         try:
+            execution = _recording(weights, execution, providers[0])
             self._session: Any = _opened(weights, execution, providers)
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
@@ -111,8 +118,28 @@ def _opened(weights: Path, execution: Execution, providers: Sequence[str]) -> An
     return onnxruntime.InferenceSession(str(weights), options, providers=told)
 
 
-def _bound(session: Any, execution: Execution, provider: str) -> tuple[Bound | None, str]:
+def _recording(weights: Path, execution: Execution, provider: str) -> Execution:
+    """``execution``, with CUDA graphs only where they can be."""
+    if not execution.cuda_graph:
+        return execution
+    gpu = provider in (CUDA, TENSORRT) and chosen_path(execution, provider) == "iobinding"
+    if gpu:
+        plain = session_options(replace(execution, optimization="disabled"), CPU)
+        look = onnxruntime.InferenceSession(str(weights), plain, providers=[CPU])
+        gpu = recordable(look.get_inputs(), look.get_outputs())
+    if not gpu:
+        log.warning(
+            "%s: no CUDA graph: that needs CUDA or TensorRT, IO binding and fixed sizes", weights
+        )
+    return execution if gpu else replace(execution, cuda_graph=False)
+
+
+def _bound(
+    session: Any, execution: Execution, provider: str
+) -> tuple[Bound | Recorded | None, str]:
     """Buffers that are kept, where they are wanted, and the name of the way that is taken."""
+    if execution.cuda_graph and provider in (CUDA, TENSORRT):
+        return Recorded(session), "iobinding+graph"
     if chosen_path(execution, provider) == "run":
         return None, "run"
     runtime = cuda_runtime() if provider in (CUDA, TENSORRT) else None

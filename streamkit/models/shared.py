@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from streamkit.errors import InferenceError, StreamkitError
 from streamkit.frame import Image, VideoFrame
@@ -20,6 +20,9 @@ from streamkit.predictions import Prediction
 from streamkit.scheduler import FINITE, Lane, LanePolicy, OnDrop, Scheduler, Share, Ticket
 
 log = logging.getLogger(__name__)
+
+_SCALES: Final = 32
+"""Sizes of input that are remembered; a caller may ask for any number of them."""
 
 Tickets = Sequence[Ticket[VideoFrame]]
 
@@ -61,8 +64,10 @@ class SharedModel:
     A ``Lease`` calls ``start`` and ``stop``; lanes may be opened in between.
     """
 
-    def __init__(self, model: Model, workers: int = 2) -> None:
+    def __init__(self, model: Model, workers: int = 2, way: str = "exact") -> None:
         self._turn = _Turn(model)
+        self.way = way
+        """What to call how it runs: ``exact``, or what ``streamkit tune`` chose."""
         self._turns = threading.Lock()
         self.timings = Timings()
         self.ledger = Ledger()
@@ -78,11 +83,12 @@ class SharedModel:
         """The one that serves now."""
         return self._turn.model
 
-    def swap(self, model: Model) -> None:
+    def swap(self, model: Model, way: str = "exact") -> None:
         """Serve with ``model`` from the next batch on; batches under way finish with the old one,
         which is closed when the last of them is done."""
         with self._turns:
             before, self._turn = self._turn, _Turn(model)
+            self.way = way
             before.over = True
             unused = not before.runs
         with self._lock, self._scheduler.lock:
@@ -150,19 +156,22 @@ class SharedModel:
         """
         with self._lock:
             self._users -= 1
-            if self._users == 0:
-                self._scheduler.close(discard=True)
-                self._join(until)
-                self._threads = []
+            if self._users:
+                return
+            scheduler, threads = self._scheduler, self._threads
+        # Without the lock: a thread that is to end may be in somebody's callback, which may start
+        # another user.
+        scheduler.close(discard=True)
+        self._join(threads, until)
 
     def inside(self) -> bool:
         """Whether the calling thread is one of the model's own."""
         return threading.current_thread() in self._threads
 
-    def _join(self, until: float | None) -> None:
-        for thread in self._threads:
+    def _join(self, threads: Sequence[threading.Thread], until: float | None) -> None:
+        for thread in threads:
             thread.join(None if until is None else max(0.0, until - time.monotonic()))
-        left = sum(thread.is_alive() for thread in self._threads)
+        left = sum(thread.is_alive() for thread in threads)
         if left:
             log.warning("%s: %d runs left behind", self.model.model_id, left)
 
@@ -239,9 +248,12 @@ class SharedModel:
         turn = self._turn
         if turn.model is not model:  # it is being swapped: its last runs are not worth a search
             return None
-        if scale not in turn.scaled:
-            turn.scaled[scale] = model.scaled(scale) if isinstance(model, Scalable) else None
-        return turn.scaled[scale]
+        known = turn.scaled
+        if scale not in known:
+            if len(known) >= _SCALES:
+                turn.scaled = known = {}
+            known[scale] = model.scaled(scale) if isinstance(model, Scalable) else None
+        return known[scale]
 
     def _run(
         self,

@@ -11,15 +11,16 @@ import hashlib
 import logging
 import os
 import platform
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streamkit.models.devices import CPU, OPENVINO
+from streamkit.models.devices import CPU
 from streamkit.models.execution import Execution
+from streamkit.models.store.package import Package
 from streamkit.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ _DECIDED: Final = frozenset(
         "ort_spinning",
         "ort_path",
         "openvino_precision",
+        "tensorrt_fp16",
+        "cuda_graph",
     }
 )
 """Settings which say themselves how models run: with one of them given, no tuning is used."""
@@ -44,12 +47,14 @@ class Tuning(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: str
-    precision: Literal["f32", "bf16"] = "f32"
+    precision: Literal["f32", "f16", "bf16"] = "f32"
     threads: int = Field(ge=1)
     """Of one run."""
     workers: int = Field(ge=1)
     """Runs at a time."""
     spinning: bool = False
+    batch: int | None = Field(default=None, ge=1)
+    """Pictures of one run, where the graph leaves that open; ``None``: as without a tuning."""
     goal: Literal["throughput", "latency"] = "throughput"
     agreement: float = Field(default=1.0, ge=0, le=1)
     """Share of objects on which it and the exact path agree."""
@@ -63,7 +68,9 @@ class Tuning(BaseModel):
         """As tables and stats show it."""
         provider = self.provider.removesuffix("ExecutionProvider")
         shape = f"{self.workers} x {self.threads}"
-        return f"{provider} {self.precision}, {shape} threads" + (", spinning" * self.spinning)
+        extra = ", spinning" if self.spinning else ""
+        extra += f", batch {self.batch}" if self.batch else ""
+        return f"{provider} {self.precision}, {shape} threads{extra}"
 
     def applied(self, execution: Execution) -> Execution:
         """``execution`` with what was found out."""
@@ -72,22 +79,43 @@ class Tuning(BaseModel):
             providers=(self.provider, CPU) if self.provider != CPU else (CPU,),
             threads=self.threads,
             spinning=self.spinning,
-            openvino_precision=self.precision if self.provider == OPENVINO else "f32",
+            openvino_precision="bf16" if self.precision == "bf16" else "f32",
+            tensorrt_fp16=self.precision == "f16",
         )
+
+    def frugal(self) -> Tuning:
+        """The same provider and precision, one run at a time on one thread."""
+        return self.model_copy(
+            update={"threads": 1, "workers": 1, "spinning": False, "batch": None}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a model runs, and what to call that."""
+
+    execution: Execution
+    workers: int
+    """Runs at a time."""
+    batch: int | None = None
+    """Pictures of one run at most, where the graph leaves that open; ``None``: not decided."""
+    name: str = "exact"
 
 
 class Tunings:
     """The tunings of this machine, on disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, frugal: bool = False) -> None:
+        """``frugal``: of what is known, only the provider and the precision are used."""
         self._folder = folder / machine()
+        self._frugal = frugal
 
     @classmethod
     def of(cls, settings: Settings) -> Tunings | None:
         """``None`` where the exact path is asked for, or settings say how models run."""
         if settings.exact or settings.model_fields_set & _DECIDED:
             return None
-        return cls(folder_of(settings))
+        return cls(folder_of(settings), frugal=settings.profile == "low-power")
 
     def find(self, weights: Path) -> Tuning | None:
         """What is known of these weights; hashed only where anything is known at all."""
@@ -95,12 +123,22 @@ class Tunings:
             return None
         path = self.path(weights)
         try:
-            return Tuning.model_validate_json(path.read_bytes())
+            known = Tuning.model_validate_json(path.read_bytes())
+            return known.frugal() if self._frugal else known
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
             log.warning("the tuning %s is passed over: %s", path, error)
             return None
+
+    def way(self, package: Package, plain: Way) -> Way:
+        """How to run a model: as it was tuned, else ``plain``."""
+        tuning = self.find(package.weights)
+        if tuning is None:
+            return plain
+        log.info("%s runs as tuned: %s", package.model_id, tuning.name)
+        execution = tuning.applied(plain.execution)
+        return Way(execution, tuning.workers, tuning.batch, f"tuned: {tuning.name}")
 
     def keep(self, weights: Path, tuning: Tuning) -> Path:
         """Write it down. Raises ``OSError``."""
@@ -134,7 +172,7 @@ def folder_of(settings: Settings) -> Path:
 def machine() -> str:
     """What a measurement holds for: this processor, its cores, these versions."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    known = [platform.machine(), _processor(), str(cores)]
+    known = [platform.machine(), processor(), str(cores)]
     for package in ("onnxruntime-gpu", "onnxruntime", "onnxruntime-ep-openvino"):
         try:
             known.append(f"{package} {version(package)}")
@@ -143,9 +181,11 @@ def machine() -> str:
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What this machine calls its processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), platform.processor())
+        return platform.processor() or platform.machine()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

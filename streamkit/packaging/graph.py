@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _SMALL: Final = 64
 """A weight with no more numbers decodes (YOLOv8 sums 16 bins with one) and has learned nothing."""
+LAYERS: Final = 2
+"""Of the last layers that stay as they are."""
 _LOW: Final = frozenset(
     {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger"}
 )
@@ -34,21 +36,29 @@ def require() -> None:
 
 
 def quantise(
-    weights: Path, to: Path, tensors: Iterable[npt.NDArray[np.float32]], work: Path
+    weights: Path,
+    to: Path,
+    tensors: Iterable[npt.NDArray[np.float32]],
+    work: Path,
+    layers: int = LAYERS,
 ) -> tuple[int, int]:
     """Write ``weights`` to ``to`` with eight bits: (nodes in eight bits, nodes that could be).
 
     QDQ; weights ``int8`` per channel and symmetric, in seven bits of the eight, so that no sum
     overflows on processors without VNNI; activations ``uint8`` between the least and the greatest
-    that ``tensors`` (N x 3 x H x W each) gave rise to. Temporary files go to ``work``.
+    that ``tensors`` (N x 3 x H x W each) gave rise to. The last ``layers`` stay ``float32``.
+    Temporary files go to ``work``. Raises ``ModelArtefactError``.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     plain = _prepared(weights, work / "prepared.onnx")
     graph = onnx.load(str(plain), load_external_data=False).graph
-    last = tail(graph)
+    last = tail(graph, layers)
     able = [node for node in graph.node if node.op_type in WEIGHTED]
+    done = [n for n in able if n.name not in last and n.op_type != "ConvTranspose"]
+    if not done:
+        raise ModelArtefactError(f"{weights}: there is nothing to quantise but its last layers")
     try:
         quantize_static(
             str(plain),
@@ -62,19 +72,19 @@ def quantise(
             weight_type=QuantType.QInt8,
             nodes_to_exclude=sorted(last),
         )
-    except (ValueError, RuntimeError, NotImplementedError, TypeError, AssertionError) as error:
+    except _errors() as error:
         raise ModelArtefactError(f"{weights} cannot be quantised: {error}") from error
-    done = sum(n.name not in last and n.op_type != "ConvTranspose" for n in able)
-    return done, len(able)
+    return len(done), len(able)
 
 
 def check(weights: Path) -> None:
     """Raises ``ModelArtefactError`` for what is in few bits already, or in parts."""
     import onnx
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(str(weights), load_external_data=False)
-    except Exception as error:  # noqa: BLE001 - protobuf's errors have no base of their own
+    except (DecodeError, OSError, ValueError) as error:
         raise ModelArtefactError(f"{weights} is no ONNX model: {error}") from error
     if any(node.op_type in _LOW for node in model.graph.node):
         raise ModelArtefactError(f"{weights} is quantised already: take the float32 export")
@@ -93,7 +103,7 @@ def _prepared(weights: Path, to: Path) -> Path:
 
     try:
         quant_pre_process(str(weights), str(to), skip_symbolic_shape=True)
-    except Exception as error:  # noqa: BLE001 - it raises bare ones
+    except _errors() as error:
         raise ModelArtefactError(f"{weights} cannot be quantised: {error}") from error
     model = onnx.load(str(to))
     for number, node in enumerate(model.graph.node):
@@ -102,22 +112,32 @@ def _prepared(weights: Path, to: Path) -> Path:
     return to
 
 
-def tail(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes from the outputs back to the last layers that have learned something,
-    these included: boxes and scores are read off them, and eight bits would show."""
+def _errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime's tools raise of graphs they cannot take: nothing all of it is kind of."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    theirs = (each for each in vars(native).values() if isinstance(each, type))
+    ours = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+    return (*(each for each in theirs if issubclass(each, Exception)), *ours, OSError)
+
+
+def tail(graph: onnx.GraphProto, layers: int = 1) -> set[str]:
+    """Names of the nodes from the outputs back through the last ``layers`` that have learned
+    something: boxes and scores are read off them, and eight bits would show."""
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
     maker = {output: node for node in graph.node for output in node.output}
-    found: set[str] = set()
-    left = [output.name for output in graph.output]
+    found: dict[str, int] = {}
+    left = [(output.name, layers) for output in graph.output]
     while left:
-        node = maker.get(left.pop())
-        if node is None or node.name in found:
+        name, more = left.pop()
+        node = maker.get(name)
+        if node is None or more == 0 or found.get(node.name, 0) >= more:
             continue
-        found.add(node.name)
-        learned = max((sizes.get(name, 0) for name in node.input), default=0)
-        if node.op_type not in WEIGHTED or learned <= _SMALL:
-            left += node.input
-    return found
+        found[node.name] = more
+        learned = max((sizes.get(each, 0) for each in node.input), default=0)
+        spent = node.op_type in WEIGHTED and learned > _SMALL
+        left += [(each, more - spent) for each in node.input]
+    return set(found)
 
 
 class _Reader:
@@ -131,5 +151,3 @@ class _Reader:
         """``None`` at the end."""
         tensor = next(self._tensors, None)
         return None if tensor is None else {self._name: tensor}
-
-

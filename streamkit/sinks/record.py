@@ -22,9 +22,13 @@ _OPTIONS = (
 
 
 def record(result: Result) -> Wire:
-    """Which frame it was, when, how large, and its prediction in the wire form."""
+    """Which frame it was, when, how large, its prediction in the wire form; ``events`` and
+    ``measures`` where a stage made some."""
     frame = result.frame
     width, height = frame.size
+    more: Wire = {"events": [event.dict() for event in result.events]} if result.events else {}
+    if result.measures:
+        more["measures"] = result.measures
     return {
         "source_id": frame.source_id,
         "frame_id": frame.frame_id,
@@ -32,6 +36,7 @@ def record(result: Result) -> Wire:
         "clock": frame.clock.value,
         "image": {"width": width, "height": height},
         "prediction": result.wire,
+        **more,
     }
 
 

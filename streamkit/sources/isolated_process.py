@@ -109,10 +109,13 @@ class Process:
         """What it says, until it has said all or ``stopped``. Raises ``SourceError``."""
         begun, made = time.monotonic(), False
         while not stopped.is_set():
+            looked = time.monotonic()
             try:
                 received = self._received()
             except EOFError:
                 raise self._died() from None
+            if (passed := time.monotonic() - looked) > _SIGN:
+                begun += passed  # this process was stopped: that is no silence of the child
             for message in received:
                 if stopped.is_set() or message["is"] == "end":
                     return

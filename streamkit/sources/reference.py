@@ -18,6 +18,7 @@ _SECRET_IN_PATH = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd|token|secret|key)=)[
 _HOLE = re.compile(r"\$\{(?P<what>(?:env|file|keyring):[^{}]+|[A-Za-z_]\w*)\}")
 _MARKS = 0xF0000
 """Where Unicode has characters that mean nothing: each stands for a hole while it is parsed."""
+_LAST_PORT = 65535
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 
 
@@ -98,9 +99,9 @@ def parse(text: str, username: str | None = None, password: str | None = None) -
     scheme, remainder = match[1].lower(), match[2]
     credentials, place, rest = _split(remainder)
     credentials = credentials or None
-    host = _HOST.fullmatch(place)
-    if host is None:
-        raise ConfigError(f"no valid host in the {scheme} address")
+    host = _host(place)
+    if host is None or (scheme in _DEFAULT_PORTS and not host["host"]):
+        raise ConfigError(f"no valid host and port in the {scheme} address")
     port = int(host["port"]) if host["port"] else None
     user, separator, secret = (
         credentials.partition(":") if credentials is not None else ("", "", "")
@@ -117,12 +118,17 @@ def parse(text: str, username: str | None = None, password: str | None = None) -
     )
 
 
+def _host(place: str) -> re.Match[str] | None:
+    found = _HOST.fullmatch(place)
+    return found if found and int(found["port"] or 0) <= _LAST_PORT else None
+
+
 def _split(remainder: str) -> tuple[str | None, str, str]:
     """(credentials, host and port, rest): the leftmost reading in which the host is a host."""
     start = 0
     while True:
         place = re.split(r"[/?#]", remainder[start:], maxsplit=1)[0]
-        if _HOST.fullmatch(place):
+        if _host(place):
             credentials = remainder[: start - 1] if start else None
             return credentials, place, remainder[start + len(place) :]
         at = remainder.find("@", start)
@@ -221,9 +227,9 @@ def _filled(text: str) -> Address:
     def fill(part: str | None, told: Callable[[str], str] = values.__getitem__) -> str | None:
         return part and "".join(told(c) if c in values else c for c in part)
 
-    place = _HOST.fullmatch(fill(address.place) or "")
+    place = _host(fill(address.place) or "")
     if place is None:
-        raise ConfigError(f"no valid host in the {address.scheme} address")
+        raise ConfigError(f"no valid host and port in the {address.scheme} address")
     return replace(
         address,
         host=place["host"],

@@ -100,6 +100,9 @@ class RtspSource(Thrift, Source):
         self._small = Substream.of(substream, prefer, min_width, username, password)
         self.properties: SourceProperties | None = None
         self._transport = transport
+        for name, value in (("open_timeout", open_timeout), ("read_timeout", read_timeout)):
+            if not value > 0:
+                raise ConfigError(f"{name}={value:g}: give a number of seconds above 0")
         self._open_timeout, self._read_timeout = open_timeout, read_timeout
         self._trust = Trust(tls_verify, ca_file) if self._address.scheme == "rtsps" else None
         self._stopped = threading.Event()

@@ -58,6 +58,12 @@ class Attempt:
             return None
         return limit
 
+    def excuse(self, seconds: float) -> None:
+        """For so long up to now nothing could go on, for want of nothing but time."""
+        with self._lock:
+            if self._inside is not None:
+                self._inside = min(self._inside + seconds, time.monotonic())
+
     def give_up(self, since: float) -> bool:
         """Whether it sits in one and the same call since before ``since``; given up if so."""
         with self._lock:

@@ -117,13 +117,14 @@ class Exchange:
             current = self._current
             if current is None or current.source is not source:
                 self._current = current = ExchangeableSource(source)
-            if self._open is not opened:  # replaced meanwhile
-                current.exchange(self._open)
-            return current
+            replaced = self._open is not opened
+        if replaced:  # meanwhile
+            current.exchange(self._open)
+        return current
 
     def replace(self, open_source: Callable[[], Source]) -> None:
         """From now on like this; what is being read is let go of."""
         with self._lock:
-            self._open = open_source
-            if self._current is not None:
-                self._current.exchange(open_source)
+            self._open, current = open_source, self._current
+        if current is not None:
+            current.exchange(open_source)

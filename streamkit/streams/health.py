@@ -142,8 +142,11 @@ class Health:
     frozen_since: float = 0.0
     """When the picture that does not change was first seen."""
     _tried: float | None = None
-    _clean: float | None = None
+    _whole: bool = False
+    """A whole picture has come by this connection."""
     _damaged: float | None = None
+    _since: float | None = None
+    """When the first damaged picture came after the last whole one."""
     _next: float = 0.0
     _size: tuple[int, ...] = ()
     _same: Sameness = field(default_factory=Sameness)
@@ -158,11 +161,14 @@ class Health:
     def damaged(self, now: float) -> None:
         """A concealed picture came; there is nothing to be learnt from what it shows."""
         self._damaged = now
-        self._clean = now if self._clean is None else self._clean
+        self._since = now if self._since is None else self._since
 
-    def clean(self, now: float) -> None:
-        """A whole picture came."""
-        self._clean = now
+    def clean(self) -> None:
+        """A whole picture came. What came before the first of a connection was not damaged on its
+        way: it refers to pictures from before that."""
+        if not self._whole:
+            self._damaged = None
+        self._whole, self._since = True, None
 
     def look(self, luma: Plane, now: float) -> None:
         """Look at a whole picture (H x W ``uint8``) that came at ``now`` (monotonic seconds)."""
@@ -206,7 +212,7 @@ class Health:
     def troubles(self, now: float) -> frozenset[StreamErrorCode]:
         """What is wrong at ``now``."""
         found = {FROZEN} if self.frozen else set()
-        if self._damaged is not None and now - self._damaged < _HOLDS:
+        if self._is_corrupt(now):
             found.add(CORRUPT)
         if self._black.active:
             found.add(BLACK)
@@ -214,21 +220,28 @@ class Health:
             found.add(COVERED)
         return frozenset(found)
 
+    def _is_corrupt(self, now: float) -> bool:
+        """Until now, or a moment ago; but who connects between two key frames may have to wait."""
+        if self._damaged is None or now - self._damaged >= _HOLDS:
+            return False
+        waited = self._since is not None and now - self._since >= _HOLDS
+        return self._whole or waited
+
     def to_be_cured(self, now: float, patience: float | None) -> StreamErrorCode | None:
         """What a new connection may cure: frozen for another ``frozen_after`` since that was found
-        or tried, or not one whole picture for ``patience`` seconds."""
+        or tried, or nothing but damaged pictures for ``patience`` seconds."""
         tried = self._tried if self.frozen else None
         if tried is not None and now - tried >= (self.frozen_after or math.inf):
             return FROZEN
-        if patience is not None and self._clean is not None and now - self._clean >= patience:
+        if patience is not None and self._since is not None and now - self._since >= patience:
             return CORRUPT
         return None
 
     def reconnected(self) -> None:
         """A new connection: a frozen picture stays frozen until another one comes, everything
         else that takes time begins anew."""
-        self._clean = self._damaged = None
-        self._tried = None
+        self._damaged = self._since = self._tried = None
+        self._whole = False
         if not self.frozen:
             self._same = Sameness()
         self._black, self._covered = Lasting(_HOLDS), Lasting(_HOLDS)

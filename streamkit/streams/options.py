@@ -66,7 +66,8 @@ class StreamOptions:
     first_frame_timeout: float | None = 15.0
     """A live source that gives no first picture for this long, connecting included, is lost."""
     stall_timeout: float | None = 10.0
-    """The same between two pictures, whatever else may arrive from it."""
+    """The same between two pictures, whatever else may arrive from it. A camera that sends one in
+    20 s needs more, and so does its ``read_timeout``."""
     frozen_after: float | None = 10.0
     """A live stream of one and the same picture for this long is frozen: it is told, dropped, and
     after as long again connected anew. ``None``: never judged (a still scene without noise)."""

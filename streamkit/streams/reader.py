@@ -75,7 +75,7 @@ class Reader:
                 self.tally.drop(DropCause.NEWER)
             arrived = capture.arrived or time.monotonic()
             frame = self._frame(source, capture, arrived, rate.tick(arrived))
-            self.reporter.debug(EventType.FRAME_CAPTURED, CONTEXT, **identity(frame))
+            tell(self.reporter, EventType.FRAME_CAPTURED, CONTEXT, frame)
             was_lost = self.supervisor.outage is not None
             cause = self._judged(source, frame, checks, concealed=capture.concealed)
             if was_lost and self.supervisor.outage is None:
@@ -107,7 +107,7 @@ class Reader:
         if concealed:
             health.damaged(now)
         else:
-            health.clean(now)
+            health.clean()
             if health.due(now):
                 health.look(frame.luma, now)
         self.supervisor.judged(now)
@@ -254,16 +254,22 @@ def _format(size: tuple[int, int] | None, codec: str | None) -> dict[str, object
 def account_for(tally: Tally, reporter: Reporter, frame: VideoFrame, cause: DropCause) -> None:
     """Count a lost frame, and tell of it."""
     tally.drop(cause)
-    reporter.debug(EventType.FRAME_DROPPED, _CONSUMER, cause=cause.value, **identity(frame))
+    tell(reporter, EventType.FRAME_DROPPED, _CONSUMER, frame, cause=cause.value)
 
 
-def identity(frame: VideoFrame) -> dict[str, object]:
-    """A frame as the payload of an update."""
-    return {
-        "frame_timestamp": frame.frame_timestamp,
-        "frame_id": frame.frame_id,
-        "source_id": frame.source_id,
-    }
+def tell(
+    reporter: Reporter, event: EventType, context: str, frame: VideoFrame, **more: object
+) -> None:
+    """Tell what happened to a frame; nothing is put together while nobody listens."""
+    if reporter.handlers:
+        reporter.debug(
+            event,
+            context,
+            frame_timestamp=frame.frame_timestamp,
+            frame_id=frame.frame_id,
+            source_id=frame.source_id,
+            **more,
+        )
 
 
 def _seconds(frame: VideoFrame) -> float:

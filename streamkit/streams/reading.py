@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 MOST_LEFT = 4
 """So many threads of a stream may sit in native calls that do not return; then it waits for one."""
+_ASLEEP = 2.0
+"""Seconds between two patrols, which come far more often: the process, or the machine, was held."""
 _GOODBYE = 2.0
 """Seconds a source that was given up has to let go of its camera before the next one asks."""
 
@@ -50,8 +52,8 @@ class Reading:
         lane: Lane[VideoFrame],
         on_end: Callable[[BaseException | None], None],
     ) -> None:
-        self.given_up = 0
         self._halted = False
+        self._looked = time.monotonic()
         self._id, self._reader, self._open = source_id, reader, open_source
         self._adopt, self._lane, self._on_end = adopt, lane, on_end
         self._left: list[threading.Thread] = []
@@ -87,12 +89,16 @@ class Reading:
     def patrol(self) -> None:
         """Look after the reader; if it is stuck, go on without it. Never waits.
 
-        Stuck is a live source that gives no picture for too long, whatever it is doing.
+        Stuck is a live source that gives no picture for too long, whatever it is doing. Time in
+        which nobody looked because the process was stopped does not count.
         """
+        reader, attempt, now = self._current, self._current.attempt, time.monotonic()
+        passed, self._looked = now - self._looked, now
+        if passed > _ASLEEP:
+            attempt.excuse(passed)
         if self._halted:
             self._resume()
             return
-        reader, attempt, now = self._current, self._current.attempt, time.monotonic()
         if not attempt.live or reader.machine.stopped.is_set():
             return
         options = reader.options
@@ -102,7 +108,6 @@ class Reading:
             self._take_over(Fault(attempt, None if idle else _overdue(attempt, limit)))
 
     def _take_over(self, fault: Fault) -> None:
-        self.given_up += 1
         self._left = [*self.left, self._thread]
         present = [attempt for attempt in self._given_up if not attempt.ended.is_set()]
         self._given_up = [*present, fault.stuck]

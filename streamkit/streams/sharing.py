@@ -11,8 +11,10 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from streamkit.errors import SourceError, StreamErrorCode
-from streamkit.frame import Image, Picture, Planar, Plane, read_only
+from streamkit.frame import Image, Picture, Plane, read_only
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties, Thrifty
 
 _SILENT = 5.0
@@ -48,9 +50,8 @@ class SharedPicture:
     def luma(self) -> Plane:
         """H x W ``uint8``: the decoder's plane, or the green where there is none."""
         with self._lock:
-            if isinstance(self._picture, Planar):
-                return self._picture.luma
-        return self.bgr()[..., 1]
+            plane: Plane | None = getattr(self._picture, "luma", None)
+        return self.bgr()[..., 1] if plane is None else plane
 
     def bgr(self) -> Image:
         """H x W x 3 ``uint8`` BGR, read-only; the same array for everybody."""
@@ -202,7 +203,7 @@ class Hub:
     def _hand_out(self, capture: Capture) -> None:
         self._heard, self.deserted = time.monotonic(), False
         seats, picture = self.seats, capture.picture
-        if len(seats) > 1 and isinstance(picture, Picture):
+        if len(seats) > 1 and not isinstance(picture, np.ndarray):
             picture = SharedPicture(picture)
         shared = replace(capture, picture=picture, arrived=capture.arrived or self._heard)
         for seat in seats:

@@ -133,6 +133,8 @@ class StateMachine:
             return
         if wanted is StreamState.RUNNING and self._loss is not None:
             wanted = StreamState.RESTARTING
+        elif wanted is StreamState.RUNNING and not self.connected.is_set():
+            wanted = StreamState.INITIALISING
         if not self._move(wanted, _GOING):
             raise StreamOperationNotAllowedError(
                 f"source {self.source_id} is {self.state.name}: cannot become {wanted.name}"

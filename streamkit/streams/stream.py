@@ -18,7 +18,7 @@ from streamkit.sources.base import Source
 from streamkit.streams.attempt import Attempt
 from streamkit.streams.exchange import Exchange
 from streamkit.streams.options import StreamOptions
-from streamkit.streams.reader import Reader, account_for, identity
+from streamkit.streams.reader import Reader, account_for, tell
 from streamkit.streams.reading import Reading
 from streamkit.streams.state import CONTEXT, StateMachine, StreamState
 from streamkit.streams.supervisor import Record, Supervisor
@@ -63,6 +63,8 @@ class Stream:
         self.source: Source | None = None
         self.error: BaseException | None = None
         self.machine = StateMachine(source_id, reporter)
+        self.gone = False
+        """It was removed from its pipeline, perhaps before anybody could start it."""
         self.options = options
         self._exchange = Exchange(open_source)
         self._reporter = reporter
@@ -207,12 +209,13 @@ class Stream:
         self._rest()
 
     def adjust(self, options: StreamOptions) -> None:
-        """Other options from the next frame on, without a gap."""
-        self.options = options
+        """Other options from the next frame on, without a gap. Raises ``ConfigError``, and changes
+        nothing, where its consumer cannot do what is wanted."""
         source, reading = self.source, self._reading
         if reading is not None:
-            reading.adjust(options)
             self._lane.adjust(options)
+            reading.adjust(options)
+        self.options = options
         if source is not None:
             self._lane.follow(self.policy(live=source.live))
 
@@ -302,7 +305,7 @@ class Stream:
             except ClosedError:
                 continue
         self.tally.deliver(frame.age)
-        self._reporter.debug(EventType.FRAME_CONSUMED, CONTEXT, **identity(frame))
+        tell(self._reporter, EventType.FRAME_CONSUMED, CONTEXT, frame)
 
     def dropped(self, frame: VideoFrame, cause: DropCause) -> None:
         """Account for a frame of this stream that will not be delivered."""

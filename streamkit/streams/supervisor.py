@@ -12,6 +12,7 @@ from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.events import EventType, Reporter, Throttle
 from streamkit.meters import Tally
 from streamkit.streams.health import WHAT, Health
+from streamkit.streams.heap import Heap
 from streamkit.streams.options import StreamOptions
 from streamkit.streams.retry import LOSSES, WINDOW, Retry
 from streamkit.streams.state import CONTEXT, StateMachine, StreamState
@@ -69,6 +70,7 @@ class Supervisor:
         self._unstable = False
         self._throttle = Throttle()
         self._hurried = False
+        self._heap = Heap()
 
     # -- losing and finding ------------------------------------------------------------------
 
@@ -154,6 +156,7 @@ class Supervisor:
         self.record.downtime += downtime
         self.tally.reconnects += self.machine.connected.is_set()
         self._say(f"pictures again after {downtime:.1f} s")
+        self._heap.give_back()
         self._tell_recovery("lost", outage.code, downtime)
         self.machine.running()
         self._explain()

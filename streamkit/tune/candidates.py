@@ -1,4 +1,4 @@
-"""What is tried: providers, precisions, threads by concurrent runs, spinning."""
+"""What is tried: providers, precisions, threads by concurrent runs, batch sizes, spinning."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Precision = Literal["f32", "bf16"]
+Precision = Literal["f32", "f16", "bf16"]
 
 CPU, OPENVINO = "CPUExecutionProvider", "OpenVINOExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+
+_BATCHES = {CPU: (4,), OPENVINO: (4,)}
+_GPU_BATCHES = (4, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +24,14 @@ class Candidate:
     threads: int
     workers: int
     spinning: bool = False
+    batch: int = 1
+    """Pictures of one run."""
 
     @property
     def name(self) -> str:
         """For tables."""
         provider = self.provider.removesuffix("ExecutionProvider")
-        extra = ", spinning" if self.spinning else ""
+        extra = (", spinning" * self.spinning) + (f", batch {self.batch}" * (self.batch > 1))
         return f"{provider} {self.precision}, {self.workers} x {self.threads} threads{extra}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -38,8 +44,13 @@ def exact(cores: int) -> Candidate:
     return Candidate(CPU, "f32", max(1, cores // 2), 2)
 
 
-def candidates(cores: int, providers: tuple[str, ...], *, inexact: bool) -> Iterator[Candidate]:
-    """All that make sense here; without ``inexact`` only those that compute with float32."""
+def candidates(
+    cores: int, providers: tuple[str, ...], *, inexact: bool, batches: bool = False
+) -> Iterator[Candidate]:
+    """All that make sense here; without ``inexact`` only those that compute with float32.
+
+    ``batches``: the graph leaves the number of pictures open, and more than one may be shown.
+    """
     shapes = dict.fromkeys(
         (threads, workers)
         for threads, workers in (
@@ -55,9 +66,18 @@ def candidates(cores: int, providers: tuple[str, ...], *, inexact: bool) -> Iter
         for precision in _precisions(provider, inexact=inexact):
             for threads, workers in shapes:
                 yield Candidate(provider, precision, threads, workers)
+            if batches:
+                yield from _batched(provider, precision, cores)
         if provider == CPU:
             yield Candidate(CPU, "f32", cores, 1, spinning=True)
 
 
+def _batched(provider: str, precision: Precision, cores: int) -> Iterator[Candidate]:
+    for batch in _BATCHES.get(provider, _GPU_BATCHES):
+        for threads, workers in dict.fromkeys([(cores, 1), (1, cores)]):
+            yield Candidate(provider, precision, threads, workers, batch=batch)
+
+
 def _precisions(provider: str, *, inexact: bool) -> tuple[Precision, ...]:
-    return ("f32", "bf16") if provider == OPENVINO and inexact else ("f32",)
+    lower: dict[str, Precision] = {OPENVINO: "bf16", TENSORRT: "f16"}
+    return ("f32", lower[provider]) if inexact and provider in lower else ("f32",)

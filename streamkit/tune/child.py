@@ -16,52 +16,75 @@ from streamkit.models.base import InferenceOptions, Model
 from streamkit.models.execution import Execution
 from streamkit.models.loading import load
 from streamkit.models.store.package import read_path
-from streamkit.predictions import Classification, Detections
-
-_LEEWAY = 0.1
+from streamkit.tune.agreement import LEEWAY
+from streamkit.tune.told import told
+from streamkit.tune.truth import OPTIONS, Truth
 
 
 def run(asked: dict[str, Any]) -> dict[str, Any]:
     """Throughput and latency of the whole of a model (prepare, run, finish), and what it says."""
     candidate = asked["candidate"]
-    provider, cpu = candidate["provider"], "CPUExecutionProvider"
-    execution = Execution(
-        providers=tuple(dict.fromkeys((provider, cpu))),
-        required=(provider,),
-        threads=candidate["threads"],
-        spinning=candidate["spinning"],
-        openvino_precision=candidate["precision"],
+    batch = candidate["batch"]
+    model = load(
+        read_path(Path(asked["weights"])),
+        execution=_execution(candidate),
+        max_batch=batch if batch > 1 else None,
     )
-    model = load(read_path(Path(asked["weights"])), execution=execution)
+    if model.max_batch < batch:
+        raise SystemExit(f"the graph takes {model.max_batch} pictures at a time")
     pictures = list(np.load(asked["pictures"], allow_pickle=False))
-    options = InferenceOptions(confidence=max(0.0, asked["confidence"] - _LEEWAY))
-    says = [_told(_infer(model, picture, options)) for picture in pictures]
-    rate, cpu_each = _throughput(model, pictures, options, candidate["workers"], asked["seconds"])
-    latency = _latency(model, pictures, options, asked["seconds"] / 2)
+    options = InferenceOptions(confidence=max(0.0, asked["confidence"] - LEEWAY))
+    says = [told(_infer(model, [picture], options)[0]) for picture in pictures]
+    sets = [[*pictures, *pictures][i : i + batch] for i in range(len(pictures))]
+    rate, cpu_each = _throughput(model, sets, options, candidate["workers"], asked["seconds"])
     return {
         "provider": model.provider,
-        "fps": rate,
-        "cpu": cpu_each,
-        "latency": latency,
+        "fps": rate * batch,
+        "cpu": cpu_each / batch,
+        "latency": _latency(model, sets, options, asked["seconds"] / 2),
         "says": says,
+        "precision": _precision(model, asked),
     }
 
 
-def _infer(model: Model, picture: Image, options: InferenceOptions) -> Any:
-    tensor, geometries = model.prepare([picture])
-    return model.finish(model.run(tensor), 0, geometries[0], options)
+def _execution(candidate: dict[str, Any]) -> Execution:
+    provider, precision = candidate["provider"], candidate["precision"]
+    return Execution(
+        providers=tuple(dict.fromkeys((provider, "CPUExecutionProvider"))),
+        required=(provider,),
+        threads=candidate["threads"],
+        spinning=candidate["spinning"],
+        openvino_precision="bf16" if precision == "bf16" else "f32",
+        tensorrt_fp16=precision == "f16",
+    )
+
+
+def _precision(model: Model, asked: dict[str, Any]) -> float | None:
+    """mAP where there are annotations, and where it is asked for: it takes its time."""
+    if not asked.get("annotations"):
+        return None
+    truth = Truth(Path(asked["annotations"]), Path(asked["folder"]))
+    truth.check(model.names)
+    keys = list(truth.files)[: asked["count"]]
+    return truth.precision(keys, lambda picture: _infer(model, [picture], OPTIONS)[0])
+
+
+def _infer(model: Model, pictures: list[Image], options: InferenceOptions) -> list[Any]:
+    tensor, geometries = model.prepare(pictures)
+    outputs = model.run(tensor)
+    return [model.finish(outputs, i, at, options) for i, at in enumerate(geometries)]
 
 
 def _throughput(
-    model: Model, pictures: list[Image], options: InferenceOptions, workers: int, seconds: float
+    model: Model, sets: list[list[Image]], options: InferenceOptions, workers: int, seconds: float
 ) -> tuple[float, float]:
-    """Pictures a second with so many at a time, and CPU seconds per picture."""
+    """Runs a second with so many at a time, and CPU seconds per run."""
     done = [0] * workers
     until = time.monotonic() + seconds
 
     def work(number: int) -> None:
         while time.monotonic() < until:
-            _infer(model, pictures[(number + done[number]) % len(pictures)], options)
+            _infer(model, sets[(number + done[number]) % len(sets)], options)
             done[number] += 1
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
@@ -75,30 +98,16 @@ def _throughput(
 
 
 def _latency(
-    model: Model, pictures: list[Image], options: InferenceOptions, seconds: float
+    model: Model, sets: list[list[Image]], options: InferenceOptions, seconds: float
 ) -> float:
     """Median seconds of one at a time."""
     took: list[float] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until or len(took) < 3:
         began = time.perf_counter()
-        _infer(model, pictures[len(took) % len(pictures)], options)
+        _infer(model, sets[len(took) % len(sets)], options)
         took.append(time.perf_counter() - began)
     return float(np.median(took))
-
-
-def _told(prediction: Any) -> dict[str, Any]:
-    """Boxes, classes and scores; a picture's class counts as one object that fills it."""
-    if isinstance(prediction, Detections):
-        return {
-            "boxes": prediction.xyxy.tolist(),
-            "classes": prediction.class_id.tolist(),
-            "scores": prediction.confidence.tolist(),
-        }
-    if isinstance(prediction, Classification) and len(prediction):
-        return {"boxes": [[0, 0, 1, 1]], "classes": prediction.class_id[:1].tolist(), "scores": [1]}
-    ids = getattr(prediction, "class_id", np.empty(0)).tolist()
-    return {"boxes": [[0, 0, 1, 1]] * len(ids), "classes": ids, "scores": [1] * len(ids)}
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ Bound = Annotated[
     typer.Option("--bound", min=0, max=1, help="Share of objects that must agree with exact."),
 ]
 Seconds = Annotated[float, typer.Option("--seconds", min=0.2, help="Of each measurement.")]
+Truth = Annotated[
+    Path | None,
+    typer.Option("--annotations", help="A COCO file about the pictures: mAP judges accuracy."),
+]
 Forget = Annotated[bool, typer.Option("--forget", help="Go back to the exact path.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -37,9 +41,10 @@ _COUNT = 24
 _WIDE = 130  # columns where there is no terminal to ask
 
 
-def tune(
+def tune(  # noqa: PLR0913 - one parameter per option of the command
     model: Model,
     pictures: Pictures = None,
+    annotations: Truth = None,
     goal: ForGoal = "throughput",
     bound: Bound = 0.99,
     seconds: Seconds = 3.0,
@@ -55,13 +60,14 @@ def tune(
     from streamkit.settings import Settings
 
     settings = Settings.load()
-    weights, size = _looked_up(settings, model)
+    weights, size, batches = _looked_up(settings, model)
     known = Tunings(folder_of(settings))
     if forget:
         typer.echo("forgotten" if known.forget(weights) else "nothing was known")
         return
     tuner = _tuner(weights, size, pictures, _goal(goal))
-    tuner.bound, tuner.seconds = bound, seconds
+    tuner.bound, tuner.seconds, tuner.batches = bound, seconds, batches
+    _judge_by(tuner, annotations, pictures)
     with _progress(tuner):
         tuning = tuner.run()
     if tuning is None:
@@ -76,6 +82,19 @@ def tune(
         _show(tuner, tuning)
 
 
+def _judge_by(tuner: Tuner, annotations: Path | None, pictures: str | None) -> None:
+    """Finds out at once whether they can be used. Raises ``ConfigError``."""
+    from streamkit.errors import ConfigError
+    from streamkit.tune.truth import Truth
+
+    if annotations is None:
+        return
+    if pictures is None or not Path(pictures).is_dir():
+        raise ConfigError("--annotations are about a folder of pictures: name it with --pictures")
+    Truth(annotations, Path(pictures))
+    tuner.annotations, tuner.folder = annotations.absolute(), Path(pictures).absolute()
+
+
 def _goal(text: str) -> Goal:
     from streamkit.errors import ConfigError
 
@@ -86,19 +105,16 @@ def _goal(text: str) -> Goal:
     raise ConfigError(f"--goal {text!r}: choose throughput or latency")
 
 
-def _looked_up(settings: Settings, model: str) -> tuple[Path, tuple[int, int]]:
-    """The weights, and (width, height) of the model's input."""
-    from streamkit.models.assembly import access_of, api_of, store_of
-    from streamkit.models.ids import locate
+def _looked_up(settings: Settings, model: str) -> tuple[Path, tuple[int, int], bool]:
+    """The weights, (width, height) of the input, whether a run may take several pictures."""
     from streamkit.models.loading import load
+    from streamkit.tune.lookup import package_of
 
-    api = api_of(settings)
-    store = store_of(settings, api, access_of(settings, api))
-    package = store.find(locate(model), settings.api_key)
-    loaded = load(package)
+    package = package_of(settings, model)
+    loaded = load(package, max_batch=2)
     size: tuple[int, int] = getattr(loaded, "canvas", (640, 640))
     loaded.close()
-    return package.weights, size
+    return package.weights, size, loaded.max_batch == 2
 
 
 def _tuner(weights: Path, size: tuple[int, int], place: str | None, goal: Goal) -> Tuner:
@@ -116,15 +132,23 @@ def _tuner(weights: Path, size: tuple[int, int], place: str | None, goal: Goal) 
 
 @contextmanager
 def _progress(tuner: Tuner) -> Iterator[None]:
-    """On a terminal: what has just been measured."""
+    """On a terminal: how far it is, and what has just been measured."""
     from rich.console import Console
+    from rich.progress import Progress
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield
         return
-    with console.status("measuring the exact path") as status:
-        tuner.told = lambda m: status.update(f"{m.candidate.name}: {m.gain(tuner.goal):.2f}x")
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("measuring", total=None)
+
+        def told(measured: Measured, done: int, every: int) -> None:
+            gain = measured.failure or f"{measured.gain(tuner.goal):.2f}x"
+            what = f"{measured.candidate.name}: {gain}"[:70]
+            progress.update(task, description=what, completed=done, total=every)
+
+        tuner.told = told
         yield
 
 
@@ -134,12 +158,26 @@ def _show(tuner: Tuner, tuning: Tuning | None) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
     console.print(_table(tuner))
     if tuning is None:
-        console.print("The exact path stays: nothing that agrees with it is worth a change.")
+        console.print("The exact path stays: nothing that says the same is steadily faster.")
         return
-    console.print(
-        f"Chosen: {tuning.name}: {tuning.speed:.2f} times the frames per second, "
-        f"{tuning.cpu:.2f} of the CPU per frame, {100 * tuning.agreement:.1f} % of the objects "
-        "agree. Pipelines use it from now on; STREAMKIT_EXACT=1 or --forget goes back."
+    console.print(_explained(tuner, tuning))
+
+
+def _explained(tuner: Tuner, tuning: Tuning) -> str:
+    chosen = next(m for m in tuner.measured if m.candidate.name == tuning.name)
+    low, high = chosen.spread or (chosen.gain(tuner.goal),) * 2
+    gain = "frames per second" if tuner.goal == "throughput" else "quickness of one frame"
+    said = f"{100 * tuning.agreement:.1f} % of the objects agree"
+    if chosen.lost is not None:
+        said += f", mAP {-chosen.lost:+.4f}"
+    batch = ""
+    if tuning.batch:
+        batch = f" Its runs take up to {tuning.batch} frames: worth it with several streams only."
+    return (
+        f"Chosen: {tuning.name}: {chosen.gain(tuner.goal):.2f} times the {gain} of the exact path "
+        f"({low:.2f} to {high:.2f} in turn), {tuning.cpu:.2f} of its CPU per frame; {said}."
+        f"{batch} Pipelines use it from now on; --exact, STREAMKIT_EXACT=1 or any setting of how "
+        "models run win over it, --forget takes it back."
     )
 
 
@@ -166,5 +204,10 @@ def _cells(each: Measured, bound: float) -> tuple[str, ...]:
         f"{1e3 * each.latency:.1f}",
         f"{each.quickness:.2f}",
         f"{100 * each.agreement:.1f} %",
-        "" if each.agreement >= bound else "too different",
+        _verdict(each, bound),
     )
+
+
+def _verdict(each: Measured, bound: float) -> str:
+    lost = "" if each.lost is None else f"mAP {-each.lost:+.4f}"
+    return lost if each.equal(bound) else f"too different {lost}".rstrip()

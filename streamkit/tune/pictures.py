@@ -27,7 +27,7 @@ def gathered(place: str | None, count: int, size: tuple[int, int]) -> npt.NDArra
         random = np.random.default_rng(1)
         shape = (min(count, 4), max(size[1], 32), max(size[0], 32), 3)
         return random.integers(0, 256, shape, dtype=np.uint8)
-    pictures = _spread(_pictures(place), count)
+    pictures = spread(pictures_of(place), count)
     if not pictures:
         raise ConfigError(f"{place}: there are no pictures in it")
     height, width = pictures[0].shape[:2]
@@ -45,7 +45,8 @@ def _of_size(picture: Image, size: tuple[int, int]) -> Image:
     return scaled
 
 
-def _pictures(place: str) -> Iterable[Image]:
+def pictures_of(place: str) -> Iterable[Image]:
+    """Of a folder or clip, 2000 at most; H x W x 3, BGR. Raises ``SourceError``."""
     source = open_source(Path(place) if Path(place).exists() else place)
     with closing(source.read()) as captures:
         for capture in itertools.islice(captures, 2000):
@@ -53,7 +54,7 @@ def _pictures(place: str) -> Iterable[Image]:
             yield picture if isinstance(picture, np.ndarray) else picture.bgr()
 
 
-def _spread(pictures: Iterable[Image], count: int) -> list[Image]:
+def spread(pictures: Iterable[Image], count: int) -> list[Image]:
     """At most ``count``, evenly out of however many come; never more than twice as many held."""
     kept: list[Image] = []
     step = 1

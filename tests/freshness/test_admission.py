@@ -42,6 +42,16 @@ def test_what_came_first_is_admitted_and_what_does_not_fit_is_not() -> None:
     assert [ledger.decide(lane, 25.0).fits for lane in reversed(lanes)] == [False, True, True]
 
 
+def test_who_wants_less_than_before_leaves_room_for_others() -> None:
+    ledger, (first, second) = Ledger(), [Lane() for _ in range(2)]
+    ledger.enter(first, 20.0)
+    assert ledger.decide(first, 24.0).fits
+    ledger.change(first, 5.0, 0)
+    ledger.change(second, 99.0, 0)
+    ledger.enter(second, 15.0)
+    assert ledger.decide(second, 24.0).fits
+
+
 def test_a_higher_priority_goes_first_but_turns_nobody_out() -> None:
     ledger, (low, high, higher) = Ledger(), [Lane() for _ in range(3)]
     ledger.enter(low, 10.0)

@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 from streamkit import InferencePipeline
-from streamkit.errors import AdmissionRefusedError, ConfigError, ModelError
+from streamkit.errors import (
+    AdmissionRefusedError,
+    ConfigError,
+    ModelError,
+    StreamOperationNotAllowedError,
+)
+from streamkit.events import StatusUpdate
 from streamkit.frame import Clock, Image, VideoFrame
 from streamkit.models import get_model
 from streamkit.models.base import InferenceOptions
@@ -176,6 +182,18 @@ def test_options_may_change_while_it_runs() -> None:
         pipeline.reconfigure_source(0, infer_every=5)
         until(lambda: any(not result.inferred for result in sink.results))
     assert account(pipeline)["in_flight"] == 0
+
+
+def test_a_function_has_no_region_and_what_it_refuses_changes_nothing() -> None:
+    sink = Collector()
+    pipeline = InferencePipeline.init_with_custom_logic(Camera(), numbers, sinks=[sink])
+    with pipeline:
+        sink.await_results(2)
+        with pytest.raises(ConfigError, match="region"):
+            pipeline.reconfigure_source(0, region=[0, 0, 0.5, 1], name="yard")
+        assert account(pipeline)["source"] != "yard"
+        pipeline.reconfigure_source(0, name="gate")
+        assert account(pipeline)["source"] == "gate"
 
 
 # -- regions ----------------------------------------------------------------------------------
@@ -357,6 +375,31 @@ def test_what_was_degraded_begins_anew_with_the_next_run(manager: ModelManager) 
             change = updates.wait_for("STREAM_QUALITY_CHANGED", run).payload
         assert (change["from"], change["to"]) == ("full", "rate 0.5")
         assert account(pipeline)["in_flight"] == 0
+
+
+def test_who_is_told_of_the_quality_cannot_wait_for_the_end_in_there_but_may_end_it(
+    manager: ModelManager,
+) -> None:
+    answers: list[type[BaseException]] = []
+
+    def handler(update: StatusUpdate) -> None:
+        if update.event_type == "STREAM_QUALITY_CHANGED":
+            try:
+                pipeline.join()
+            except StreamOperationNotAllowedError as error:
+                answers.append(type(error))
+            pipeline.terminate()
+
+    pipeline = InferencePipeline.init(
+        Street(30.0),
+        MODEL,
+        status_update_handlers=[handler],
+        degrade={"budget": 1e-6, "down_after": 0.3, "rates": [0.5], "scales": []},
+        manager=manager,
+    )
+    pipeline.start(use_main_thread=False)
+    pipeline.join(timeout=20)
+    assert answers == [StreamOperationNotAllowedError]
 
 
 def test_what_the_model_has_no_room_for_is_refused_by_its_numbers(manager: ModelManager) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from streamkit.errors import ModelArtefactError
 from streamkit.models.base import InferenceOptions, Model
+from streamkit.models.families.yolo import YoloClassifier
 from streamkit.models.loading import load
+from streamkit.models.preprocess import FILL
 from streamkit.models.scores import sigmoid, softmax
 from streamkit.models.store.package import read_folder, read_path
 from streamkit.predictions import Classification, MultiLabelClassification, Prediction
@@ -140,6 +142,28 @@ def test_a_bare_export_of_yolo_wants_the_middle_of_the_picture(tmp_path: Path) -
     [found] = classify(model)
     assert isinstance(found, Classification)
     assert found.labels == ["y"]
+
+
+@pytest.mark.parametrize(("size", "resize"), [((64, 64), FILL), ((64, 32), "Stretch to")])
+def test_a_bare_export_of_yolo_is_shown_what_its_authors_show(
+    tmp_path: Path, size: tuple[int, int], resize: str
+) -> None:
+    metadata = {"task": "classify", "names": "{0: 'x', 1: 'y', 2: 'z'}"}
+    answer = np.array([0.1, 0.7, 0.2])
+    path = write_heads(tmp_path / "m.onnx", answer, size=size, metadata=metadata)
+    stripes = np.zeros((640, 640, 3), np.uint8)
+    stripes[:, ::10] = 250  # nearest pixels would see all of a stripe, or nothing
+    model = load(read_path(path))
+    assert isinstance(model, YoloClassifier)
+    assert (model.recipe.resize, model.recipe.smooth) == (resize, True)
+    tensor, _ = model.prepare([stripes])
+    assert np.abs(tensor[..., 1:-1] - 25 / 255).max() < 0.03
+
+
+def test_the_layout_of_the_neighbour_is_sized_as_by_the_neighbour(tmp_path: Path) -> None:
+    model = model_of(tmp_path / "m", "yolov8s", [0.1, 0.7, 0.2])
+    assert isinstance(model, YoloClassifier)
+    assert (model.recipe.resize, model.recipe.smooth) == ("Stretch to", False)
 
 
 @pytest.mark.parametrize("model_type", TYPES)

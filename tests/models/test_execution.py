@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import onnxruntime
 import pytest
 
 from streamkit.errors import ConfigError
-from streamkit.models.assembly import execution_of
-from streamkit.models.binding import Bound, owned
+from streamkit.models.assembly import execution_of, workers_of
+from streamkit.models.binding import Bound, Recorded, owned
 from streamkit.models.devices import CPU, CUDA, OPENVINO, TENSORRT, openvino_devices, usable
 from streamkit.models.execution import (
     Execution,
@@ -24,7 +25,7 @@ from streamkit.models.execution import (
     provider_options,
     session_options,
 )
-from streamkit.models.session import Session
+from streamkit.models.session import Session, _recording
 from streamkit.settings import Settings
 from tests.models.graphs import HEAD, write_graph
 
@@ -216,3 +217,58 @@ def test_memory_of_others_is_given_back_when_its_last_user_goes() -> None:
     del part
     gc.collect()
     assert freed == [True]
+
+
+def test_cuda_graphs_are_asked_for_by_name_only() -> None:
+    plain, recorded = Execution(), Execution(cuda_graph=True)
+    nowhere = Path("m.onnx")
+    assert provider_options(plain, CUDA, nowhere) == {}
+    assert provider_options(recorded, CUDA, nowhere) == {"enable_cuda_graph": "1"}
+    assert provider_options(recorded, TENSORRT, nowhere)["trt_cuda_graph_enable"] == "True"
+    assert provider_options(recorded, CPU, nowhere) == {}
+
+
+def test_without_a_gpu_nothing_is_recorded_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = Session(write_graph(tmp_path / "m.onnx"), Execution((CPU,), cuda_graph=True))
+    assert session.path == "run"
+    assert "no CUDA graph" in caplog.text
+
+
+@pytest.mark.parametrize(("size", "fits"), [((64, 64), True), (("w", "h"), False)])
+def test_only_fixed_sizes_are_recorded(
+    tmp_path: Path, size: tuple[Any, Any], fits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = write_graph(tmp_path / "m.onnx", size=size)
+    asked = Execution(cuda_graph=True)
+    assert _recording(weights, asked, CUDA).cuda_graph is fits
+    assert not _recording(weights, replace(asked, path="run"), CUDA).cuda_graph
+    assert ("fixed sizes" in caplog.text) or fits
+
+
+def test_recorded_runs_answer_what_plain_ones_do(tmp_path: Path) -> None:
+    """On the CPU, whose buffers are on the device by nature."""
+    weights = write_graph(tmp_path / "m.onnx", brighter=0)
+    session = onnxruntime.InferenceSession(str(weights), providers=[CPU])
+    recorded = Recorded(session, "cpu")
+    kept = []
+    for level in (0.1, 0.9):
+        tensor = np.full((1, 3, 64, 64), level, np.float32)
+        kept.append((recorded.run(tensor)[0], session.run(None, {"images": tensor})[0]))
+    assert all(np.array_equal(ours, plain) for ours, plain in kept)
+    with pytest.raises(ValueError, match="recorded for"):
+        recorded.run(np.zeros((2, 3, 64, 64), np.float32))
+
+
+def test_the_low_power_profile_gives_way_to_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMKIT_PROFILE", "low-power")
+    low = Settings.load()
+    execution = execution_of(low)
+    assert (execution.threads, workers_of(low), execution.spinning) == (1, 1, False)
+    assert not execution.arena
+    for name in ("STREAMKIT_MODEL_THREADS", "STREAMKIT_MODEL_WORKERS"):
+        monkeypatch.setenv(name, "3")
+    monkeypatch.setenv("STREAMKIT_ORT_ARENA", "1")
+    said = Settings.load()
+    assert (execution_of(said).threads, workers_of(said), execution_of(said).arena) == (3, 3, True)

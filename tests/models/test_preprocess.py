@@ -7,6 +7,7 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from streamkit.errors import InferenceError
 from streamkit.models import pixels
 from streamkit.models.geometry import Geometry
-from streamkit.models.preprocess import LETTERBOX, Recipe, ResizeFormat
+from streamkit.models.preprocess import FILL, LETTERBOX, Recipe, ResizeFormat
 
 Planes = npt.NDArray[np.float32]
 
@@ -232,3 +233,62 @@ def test_resizing_is_done_in_whole_numbers() -> None:
     planes, _ = write(picture, Recipe((33, 47)))
     small = cv2.resize(picture, (33, 47))
     assert np.array_equal(planes, small[..., ::-1].transpose(2, 0, 1).astype(np.float32) / 255)
+
+
+def by_triangle(picture: Any, size: int) -> Any:
+    """The method itself, value by value: along each side, a weight that falls from the centre of a
+    new pixel to nothing at as many old pixels as go into one (one, where there are fewer)."""
+    for axis in (1, 0):
+        length = picture.shape[axis]
+        ratio, reach = length / size, max(1.0, length / size)
+        centres = (np.arange(size) + 0.5) * ratio
+        distance = np.abs(np.arange(length)[None] + 0.5 - centres[:, None])
+        weights = np.maximum(0, 1 - distance / reach)
+        weights /= weights.sum(axis=1, keepdims=True)
+        picture = np.moveaxis(np.tensordot(weights, picture, (1, axis)), 0, axis)
+    return picture
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40))
+def test_smooth_is_a_triangle_as_wide_as_the_reduction(width: int, height: int, size: int) -> None:
+    picture = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+    planes, _ = write(picture, Recipe((size, size), smooth=True))
+    expected = by_triangle(picture.astype(np.float64), size)[..., ::-1].transpose(2, 0, 1)
+    assert np.abs(planes * 255 - expected).max() <= 1.001  # rounded after each of the two sides
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "inner", "left", "top"),
+    [
+        (1920, 1080, (398, 224), 87, 0),
+        (427, 640, (224, 335), 0, 56),  # 55.5: to the even side
+        (641, 480, (299, 224), 38, 0),  # 299.1, then 37.5
+        (50, 80, (224, 358), 0, 67),
+        (224, 224, (224, 224), 0, 0),
+    ],
+)
+def test_the_middle_is_the_one_that_classifiers_are_trained_on(
+    width: int, height: int, inner: tuple[int, int], left: int, top: int
+) -> None:
+    """The shorter side first, the longer one cut off to a whole pixel; pixel for pixel Pillow's."""
+    picture = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    planes, geometry = write(picture, Recipe((224, 224), FILL, smooth=True))
+    small = PIL.Image.fromarray(picture).resize(inner, PIL.Image.Resampling.BILINEAR)
+    middle = np.asarray(small.crop((left, top, left + 224, top + 224)))
+    assert np.array_equal((planes * 255).round(), middle[..., ::-1].transpose(2, 0, 1))
+    x1, y1, _, _ = geometry.region
+    assert (x1, y1) == pytest.approx((left * width / inner[0], top * height / inner[1]))
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("shape", [(1, 30000, 3), (30000, 1, 3)])
+def test_the_middle_of_a_line_costs_no_gigabytes(shape: tuple[int, ...], smooth: bool) -> None:
+    """All of it would be 224 x 6,720,000 before its middle is cut out."""
+    picture = np.zeros(shape, np.uint8)
+    picture[14999:15001, :] = 255
+    picture[:, 14999:15001] = 255
+    planes, geometry = write(picture, Recipe((224, 224), FILL, smooth=smooth))
+    assert planes.max() == 1
+    long = 1 if shape[0] > 1 else 0
+    left, right = geometry.region[long], geometry.region[long + 2]
+    assert (left, right) == pytest.approx((14999.5, 15000.5), abs=1e-3)

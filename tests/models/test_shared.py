@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +20,7 @@ from streamkit.models.manager import ModelManager
 from streamkit.models.shared import SharedModel
 from streamkit.predictions import Detections
 from streamkit.scheduler import Lane
+from tests.fakes import until
 
 Drops = list[tuple[int, DropCause]]
 
@@ -207,6 +210,32 @@ def test_threads_run_only_while_somebody_holds_it() -> None:
     assert running() == 0
 
 
+def test_who_is_told_by_a_thread_that_is_to_end_may_start_another_user() -> None:
+    shared, again = SharedModel(Scale(), 1), threading.Event()
+
+    def start_another(_: VideoFrame) -> None:
+        taken.set()
+        stopping.wait(10)
+        shared.start()
+        again.set()
+
+    shared.start()
+    stopping, taken = threading.Event(), threading.Event()
+    lane = shared.open(on_drop=lambda *_: None, on_take=start_another)
+    lane.put(frame(1, 1))
+    assert taken.wait(10)
+    scheduler = shared._scheduler
+    ends = threading.Thread(target=shared.stop)
+    ends.start()
+    until(lambda: scheduler._closed)
+    stopping.set()
+    assert again.wait(10), "they waited for each other"
+    ends.join(10)
+    assert not ends.is_alive()
+    assert running() == 1
+    shared.stop()
+
+
 def running() -> int:
     return sum(thread.name.startswith("streamkit model") for thread in threading.enumerate())
 
@@ -263,3 +292,30 @@ def test_streams_and_callers_share_one_real_session(manager: ModelManager) -> No
         [called] = shared.infer([np.zeros((96, 128, 3), np.uint8)], [InferenceOptions()])
     assert np.array_equal(streamed.xyxy, called.xyxy)  # type: ignore[attr-defined]
     assert shared.timings.run.count == 2
+
+
+class Elastic(Scale):
+    """Takes any size; the one it has been given is told by its id."""
+
+    def __init__(self, made: weakref.WeakSet[Elastic], model_id: str = "scale/1") -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.made = made
+        made.add(self)
+
+    def scaled(self, scale: float) -> Elastic:
+        return Elastic(self.made, f"scale/{scale}")
+
+
+def test_sizes_of_input_are_remembered_but_not_without_end() -> None:
+    made: weakref.WeakSet[Elastic] = weakref.WeakSet()
+    shared = SharedModel(Elastic(made))
+    picture = np.full((4, 4, 3), 51, np.uint8)
+    for step in range(1, 200):
+        options = InferenceOptions(confidence=0, input_scale=step / 200)
+        [found] = shared.infer([picture], [options])
+        assert isinstance(found, Detections)
+        assert found.confidence == pytest.approx(0.2)
+    assert shared.scalable(0.5)
+    gc.collect()
+    assert len(made) <= 33

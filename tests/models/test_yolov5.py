@@ -1,4 +1,4 @@
-"""YOLOv5: objectness, and the worked numbers of the neighbour."""
+"""YOLOv5: objectness or the product, and the worked numbers of the neighbour."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from streamkit.models.base import Model
+from streamkit.models.loading import load
+from streamkit.models.store.package import read_path
+from tests.models.graphs import write_heads
 from tests.models.layouts import Layout, detect, model_of
 
 ROWS = np.array(
@@ -51,5 +54,15 @@ def test_the_best_class_names_the_object_however_unsure_it_is(model: Model) -> N
 def test_several_labels_are_measured_by_the_product(model: Model) -> None:
     """As the authors do: 0.9 * 0.7, 0.7 * 0.6, and so on."""
     [found] = detect(model, multi_label=True, confidence=0.2)
+    assert found.labels == ["b", "a"]
+    assert found.confidence.tolist() == pytest.approx([0.63, 0.42])
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_bare_export_is_measured_by_the_product(tmp_path: Path, multi_label: bool) -> None:
+    rows = np.concatenate((ROWS, np.zeros_like(ROWS)))
+    names = {"task": "detect", "names": "{0: 'a', 1: 'b', 2: 'c'}"}
+    model = load(read_path(write_heads(tmp_path / "m.onnx", rows, metadata=names)))
+    [found] = detect(model, multi_label=multi_label, confidence=0.2)
     assert found.labels == ["b", "a"]
     assert found.confidence.tolist() == pytest.approx([0.63, 0.42])

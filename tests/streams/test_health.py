@@ -45,7 +45,7 @@ def watch(
     count = int(seconds * fps)
     for number in range(count):
         now = begin + number / fps
-        health.clean(now)
+        health.clean()
         if health.due(now):
             health.look(picture(number), now)
     return begin + count / fps
@@ -181,14 +181,14 @@ def test_covered_stays_covered_however_long() -> None:
 
 def test_damage_is_told_for_as_long_as_it_lasts_and_cured_when_nothing_else_comes() -> None:
     health = Health(None)
-    health.clean(0.0)
+    health.clean()
     health.damaged(1.0)
     assert health.troubles(1.5) == {StreamErrorCode.CORRUPT}
     assert health.to_be_cured(9.0, 10.0) is None
-    assert health.to_be_cured(10.5, 10.0) is StreamErrorCode.CORRUPT
-    assert health.to_be_cured(10.5, None) is None
+    assert health.to_be_cured(11.0, 10.0) is StreamErrorCode.CORRUPT
+    assert health.to_be_cured(11.0, None) is None
     health.reconnected()
-    assert health.troubles(10.6) == frozenset()
+    assert health.troubles(11.1) == frozenset()
     assert health.to_be_cured(99.0, 10.0) is None, "nothing has come yet"
 
 
@@ -216,3 +216,34 @@ def test_a_look_costs_little_whatever_the_size() -> None:
     for number in range(20):
         health.look(big, number * 0.25)
     assert (time.perf_counter() - began) / 20 < 0.02
+
+
+def test_one_damaged_picture_after_a_long_pause_is_nothing_to_be_cured() -> None:
+    health = Health()
+    health.clean()
+    health.damaged(30.0)
+    assert health.to_be_cured(30.0, 10.0) is None
+    health.damaged(39.9)
+    assert health.to_be_cured(39.9, 10.0) is None
+    health.damaged(40.0)
+    assert health.to_be_cured(40.0, 10.0) is StreamErrorCode.CORRUPT
+
+
+def test_who_connects_between_two_key_frames_sees_no_damage_yet() -> None:
+    health = Health()
+    health.damaged(0.0)
+    health.damaged(2.0)
+    assert not health.troubles(2.0)
+    health.clean()
+    assert not health.troubles(2.1)
+    health.damaged(2.2)
+    assert health.troubles(2.2) == {StreamErrorCode.CORRUPT}
+
+
+def test_a_connection_that_never_gives_a_whole_picture_is_damaged() -> None:
+    health = Health()
+    for tenth in range(31):
+        health.damaged(tenth / 10)
+    assert health.troubles(3.0) == {StreamErrorCode.CORRUPT}
+    health.clean()
+    assert not health.troubles(3.1)

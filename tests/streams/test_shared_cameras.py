@@ -200,9 +200,10 @@ def test_a_connection_for_which_there_is_no_thread_is_lost_and_tried_again(
     def refused(_hub: Hub) -> None:
         raise RuntimeError("can't start new thread")
 
-    with monkeypatch.context() as context, pytest.raises(SourceError, match="no thread"):
+    with monkeypatch.context() as context:
         context.setattr(Hub, "start", refused)
-        next(view.read())
+        with pytest.raises(SourceError, match="no thread"):
+            next(view.read())
     assert len(device.connections) == 0
     captures = view.read()
     next(captures)

@@ -100,6 +100,12 @@ class Scripted(Source):
         return
         yield
 
+    def pause(self, seconds: float) -> Iterator[Capture]:
+        """Nothing comes for a while."""
+        self.interrupted.wait(seconds)
+        return
+        yield
+
     def hangs(self, seconds: float) -> Iterator[Capture]:
         """Sits in a native call, deaf to everything, and then has a picture after all."""
         self.wake.wait(seconds)
@@ -353,6 +359,30 @@ def test_a_stream_that_stalls_is_lost_and_opened_anew_and_ids_go_on() -> None:
     assert sink.ids() == sorted(set(sink.ids()))
     assert len(made) == 2
     assert_accounted(pipeline)
+
+
+def test_who_goes_on_before_the_first_picture_came_still_waits_for_it() -> None:
+    pipeline, sink, _, made = scripted(("silent",), first_frame_timeout=20.0)
+    with pipeline:
+        until(lambda: bool(made) and made[0].reads == 1)
+        pipeline.mute_stream(0)
+        pipeline.resume_stream(0)
+        assert stats_of(pipeline)["state"] == "INITIALISING"
+        made[0].interrupted.set()  # it ends, and the next one has pictures
+        sink.await_results(3)
+        assert stats_of(pipeline)["state"] == "RUNNING"
+
+
+def test_time_in_which_the_process_was_stopped_is_no_stall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamkit.run._ROUND", 0.25)  # nobody looks for longer than a stall takes
+    monkeypatch.setattr("streamkit.streams.reading._ASLEEP", 0.2)
+    pipeline, sink, updates, made = scripted(("pictures", 5), ("pause", 0.6))
+    with pipeline:
+        sink.await_results(20)
+    assert len(made) == 1
+    assert not updates.of("SOURCE_LOST")
 
 
 def test_a_native_call_that_hangs_holds_nobody_and_does_no_harm_when_it_wakes() -> None:

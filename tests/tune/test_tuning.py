@@ -10,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from streamkit.cli import app
+from streamkit.errors import ConfigError
 from streamkit.models.devices import CPU
 from streamkit.models.execution import Execution
 from streamkit.models.manager import ModelManager
 from streamkit.models.tuning import Tuning, Tunings, folder_of
 from streamkit.settings import Settings
+from streamkit.spec import PipelineSpec, manager_settings
 from streamkit.tune.candidates import candidates, exact
 from streamkit.tune.pictures import gathered
 from streamkit.tune.tuner import Tuner
@@ -149,3 +151,74 @@ def test_the_command_measures_and_tells_in_json(settings: Settings) -> None:
     assert known is not None
     found = known.find(MODEL / "weights.onnx")
     assert (found is None) == (told["chosen"] is None)
+
+
+def test_a_tuned_batch_reaches_the_model_and_the_way_has_a_name(settings: Settings) -> None:
+    kept(settings, FAST.model_copy(update={"batch": 4}))
+    manager = ModelManager.of(settings)
+    with manager.lease(MODEL) as shared:
+        assert shared.model.max_batch == 4
+        assert shared.way == "tuned: CPU f32, 3 x 1 threads, batch 4"
+    manager.close()
+    manager = ModelManager.of(Settings.load(exact=True))
+    with manager.lease(MODEL) as shared:
+        assert (shared.model.max_batch, shared.way) == (1, "exact")
+    manager.close()
+
+
+def test_the_low_power_profile_keeps_the_provider_only(settings: Settings) -> None:
+    kept(settings, FAST.model_copy(update={"batch": 4, "spinning": True}))
+    known = Tunings.of(Settings.load(profile="low-power"))
+    assert known is not None
+    found = known.find(MODEL / "weights.onnx")
+    assert found is not None
+    assert (found.threads, found.workers, found.spinning, found.batch) == (1, 1, False, None)
+
+
+def test_half_precision_of_tensorrt_is_on_only_where_it_was_chosen() -> None:
+    half = Tuning(provider="TensorrtExecutionProvider", precision="f16", threads=1, workers=1)
+    assert half.applied(Execution()).tensorrt_fp16
+    full = half.model_copy(update={"precision": "f32"})
+    assert not full.applied(Execution()).tensorrt_fp16
+
+
+def test_lists_of_models_say_which_are_tuned(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = CliRunner().invoke
+    assert "exact" in run(app, ["models", "show", str(MODEL)]).output
+    kept(settings)
+    assert "tuned: CPU f32, 3 x 1 threads" in run(app, ["models", "show", str(MODEL)]).output
+    folder = settings.model_cache_dir / "street" / "1"
+    folder.mkdir(parents=True)
+    for path in MODEL.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    assert "tuned: CPU f32" in run(app, ["models", "list"]).output
+    monkeypatch.setenv("STREAMKIT_EXACT", "1")
+    assert "exact by setting" in run(app, ["models", "show", str(MODEL)]).output
+
+
+def test_documents_and_options_choose_the_way(settings: Settings) -> None:
+    kept(settings)
+    plain: dict[str, object] = {"sources": ["synthetic:"], "model": str(MODEL)}
+    ways = {}
+    for name, more in {
+        "tuned": {},
+        "exact": {"exact": True},
+        "low": {"profile": "low-power"},
+    }.items():
+        spec = PipelineSpec.of(plain | more)
+        made = ModelManager.of(Settings.load(**manager_settings(spec)))
+        with made.lease(MODEL) as shared:
+            ways[name] = (shared.way, shared.workers)
+        made.close()
+    assert ways["tuned"] == ("tuned: CPU f32, 3 x 1 threads", 3)
+    assert ways["exact"] == ("exact", 2)
+    assert ways["low"] == ("tuned: CPU f32, 1 x 1 threads", 1)
+    with pytest.raises(ConfigError, match="profile"):
+        PipelineSpec.of(plain | {"profile": "fast"})
+
+
+def test_annotations_need_their_pictures() -> None:
+    wrong = CliRunner().invoke(app, ["tune", str(MODEL), "--annotations", "x.json"])
+    assert "--pictures" in str(wrong.exception)
