@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         VideoProcessingMode,
     )
     from streamkit.errors import (
+        AdmissionRefusedError,
         ConfigError,
         InferenceError,
         ModelArtefactError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "buffering": ("BufferConsumptionStrategy", "BufferFillingStrategy", "VideoProcessingMode"),
     "errors": (
+        "AdmissionRefusedError",
         "ConfigError",
         "InferenceError",
         "ModelArtefactError",
@@ -94,6 +96,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AdmissionRefusedError",
     "BasePipelineWatchDog",
     "BufferConsumptionStrategy",
     "BufferFillingStrategy",

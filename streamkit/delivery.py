@@ -89,9 +89,12 @@ class Delivery:
         """A stream's lane into this sink; ``adopt`` tells it what kind of stream that is."""
         return self._inbox.open(FINITE, on_drop=self._drop)
 
-    def adopt(self, lane: Lane[Result], *, live: bool) -> None:
-        """Results of a live stream never wait for a slow sink; those of a finite one always do."""
-        lane.follow(LanePolicy(self._capacity) if live else FINITE)
+    def adopt(self, lane: Lane[Result], *, live: bool, burst: int = 1) -> None:
+        """Results of a live stream never wait for a slow sink; those of a finite one always do.
+
+        ``burst`` of them come at a time where a stream carries predictions between inferences.
+        """
+        lane.follow(LanePolicy(max(self._capacity, burst)) if live else FINITE)
 
     def forget(self, source_id: int) -> None:
         """This source is gone for good: its sink is told, on its own thread."""

@@ -195,11 +195,9 @@ def _check(reference: Any, options: Mapping[str, Any]) -> None:
         unknown = sorted(set(options) - set(plugins.options_of(adapter_of(reference))))
         if not unknown or "takes no option" not in str(error):
             raise
-        known, meant = (
-            ", ".join(sorted(STREAM_OPTIONS)),
-            plugins.nearest(unknown[0], STREAM_OPTIONS),
-        )
-        raise ConfigError(f"{error}; and its stream takes{meant or ':'} {known}") from error
+        meant = plugins.nearest(unknown[0], STREAM_OPTIONS)
+        known = ", ".join(sorted(STREAM_OPTIONS))
+        raise ConfigError(f"{error}; and its stream takes{meant}: {known}") from error
 
 
 def _placed(said: str, reference: Any) -> str:

@@ -94,9 +94,9 @@ def _typed(name: str, option: str, value: Any, parameter: inspect.Parameter | No
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
-    """ ", did you mean ...?" where one of ``known`` is nearly ``wrong``, else nothing."""
+    """``(did you mean ...?)`` where one of ``known`` is nearly ``wrong``, else nothing."""
     found = difflib.get_close_matches(wrong, list(known), 1)
-    return f", did you mean {found[0]!r}?" if found else ""
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def options_of(made_by: Callable[..., Any]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from streamkit.events import EventType, Reporter, Throttle
 from streamkit.frame import VideoFrame
 from streamkit.freshness.carry import Carrier
 from streamkit.predictions import Result
+from streamkit.quality import share_of
 from streamkit.sources.base import Source
 from streamkit.streams.exchange import ExchangeableSource
 from streamkit.streams.stream import Stage, Stream
@@ -220,8 +221,9 @@ class Run:
                 source.on_exchange = adopt
             parts.engine.admit(lane, stream.options, source)
             lane.follow(stream.policy(live=source.live))
+            burst = share_of(stream.options).stretch
             for delivery, outlet in zip(parts.deliveries, way.outlets, strict=True):
-                delivery.adopt(outlet, live=source.live)
+                delivery.adopt(outlet, live=source.live, burst=burst)
 
         return lambda: stream.start(lane, stages, way.outlets, adopt, self._ended)
 

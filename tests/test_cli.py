@@ -9,11 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from streamkit.cli import app
 from tests.cameras import camera
 from tests.clips import clip, cut, sound_only
 
@@ -190,6 +194,57 @@ def test_without_a_command_there_is_help_and_nothing_else() -> None:
     done = streamkit()
     assert (done.returncode, done.stderr) == (2, "")
     assert "Usage" in done.stdout
+
+
+def commands(group: typer.core.TyperGroup, *above: str) -> Iterator[tuple[str, ...]]:
+    """Every command there is, as one types it."""
+    yield above
+    for name, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from commands(command, *above, name)
+        else:
+            yield (*above, name)
+
+
+def test_every_command_explains_itself_whole() -> None:
+    whole = typer.main.get_command(app)
+    assert isinstance(whole, typer.core.TyperGroup)
+    every = list(commands(whole))
+    assert len(every) > 20
+    for words in every:
+        told = CliRunner().invoke(app, [*words, "--help"])
+        assert told.exit_code == 0, (words, told.exception)
+        assert "Usage" in told.output
+    chaos = " ".join(
+        CliRunner().invoke(app, ["chaos", "--help"], terminal_width=200).output.split()
+    )
+    assert "[camera|all] clear" in chaos
+    assert "[/every]" in chaos
+
+
+def test_a_plan_needs_no_more_than_cameras_and_a_model() -> None:
+    assert_one_line(streamkit("plan", "--cameras", "1", "--model", "nobody-has-this/7"), 4, "7")
+    wrong = streamkit("plan", "--cameras", "1", "--model", MODEL, "--max-age", "soon")
+    assert_one_line(wrong, 2, "soon", "300ms")
+
+
+@pytest.mark.parametrize("module", ["streamkit.cli", "typer"])
+def test_ctrl_c_while_it_loads_is_no_traceback(module: str) -> None:
+    """A library that the command imports raises the signal itself, at its very beginning."""
+    package, _, name = module.partition(".")
+    hook = (
+        "import builtins, os, signal\n"
+        "before = builtins.__import__\n"
+        "def hit(name, *more):\n"
+        f"    if name == {module!r} or name == {package!r} and {name!r} in (more[2] or ()):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return before(name, *more)\n"
+        "builtins.__import__ = hit\n"
+    )
+    start = f"{hook}from streamkit.__main__ import main\nmain()\n"
+    command = [sys.executable, "-c", start, "version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_a_full_disk_behind_the_table_is_one_line(short: Path) -> None:

@@ -24,7 +24,9 @@ LEVELS = [
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ADAPTERS = LEVELS[2]
-HEAVY = {"av", "cv2", "onnxruntime", "aiortc", "supervision", "matplotlib", "scipy"}
+HEAVY = {
+    "av", "cv2", "onnxruntime", "aiortc", "supervision", "trackers", "matplotlib", "scipy",
+}  # fmt: skip
 MAY_BE_HEAVY = ADAPTERS | {"imaging"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -179,7 +179,7 @@ def test_a_result_builds_its_wire_form_once_and_hands_on_what_is_no_prediction()
     assert result.image is frame.image
     assert Result(frame, [1, 2]).wire == [1, 2]
     drawn = np.ones((2, 4, 3), np.uint8)
-    assert Result(frame, None, drawn).image is drawn
+    assert Result(frame, None, drawn=drawn).image is drawn
 
 
 def test_random_uuids_are_of_version_four_and_differ() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from streamkit.errors import ConfigError
+from streamkit.options import SourceReference, plan
 from streamkit.spec import PipelineSpec, build_pipeline
+from streamkit.streams.options import StreamOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = {"sources": ["clip.mp4"], "model": "street/1"}
@@ -143,3 +145,25 @@ def test_an_unknown_key_of_a_source_is_told_what_source_and_stream_take() -> Non
         build_pipeline(spec_of(sources=[wrong]))
     for known in ("'max_fbs'", "transport", "max_fps", "max_staleness"):
         assert known in str(caught.value)
+
+
+def test_what_is_wrong_is_told_with_its_line_and_its_source(tmp_path: Path) -> None:
+    document = tmp_path / "door.yaml"
+    document.write_text(
+        "sources:\n  - a.mp4\n  - {url: b.mp4}\nmodel:\n  id: a/1\n  confidence: 5\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        PipelineSpec.load(document)
+    first, second = str(caught.value).splitlines()
+    assert "sources.1.reference" in first
+    assert first.endswith("(line 3)")
+    assert second.endswith("(line 6)")
+    for options, said in (
+        ({"transprt": "udp"}, "did you mean 'transport'?"),
+        ({"max_fsp": 3}, "did you mean 'max_fps'?"),
+        ({"max_fps": "many"}, "max_fps: Input should be a valid number"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            plan(SourceReference("rtsp://user:geheim@camera/live", options), None, StreamOptions())
+        assert str(caught.value).startswith("rtsp://***@camera/live: ")
+        assert said in str(caught.value)

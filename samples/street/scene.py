@@ -93,6 +93,23 @@ class Scene:
         drawn = self._paint(pen, cast, t)
         return self._expose(image, t), self._truth(pen, drawn)
 
+    def boxes(self, t: int) -> list[Truth]:
+        """The truth of frame `t` without its picture, many times faster: the same boxes, in the
+        order of the actors; nobody looks at who hides whom, `visible` is 1."""
+        pen = Pen(np.zeros((8, 8, 3), np.uint8))
+        size = np.array([self.camera.width, self.camera.height] * 2, float)
+        out = []
+        for actor in (a for a in self.actors if a.present(t) and self._near_view(a, t)):
+            scale = float(actor.scale[t])
+            at = self.camera.ground(float(actor.x[t]), scale)
+            pen.place(*at, scale, int(actor.facing[t]))
+            pose = Pose(float(actor.travelled[t]), bool(actor.braking[t]), float(actor.across[t]))
+            self._draw(actor)(pen, pose)
+            x0, y0, x1, y1 = np.clip(list(pen.extent), 0.0, size).tolist()
+            if x1 - x0 > 1.0 and y1 - y0 > 1.0:
+                out.append(Truth(actor.kind, (x0, y0, x1, y1), actor.id, 1.0))
+        return out
+
     def anchor(self, actor: Actor, anchor: Anchor = "bottom") -> NDArray[np.float64]:
         """The object's anchor point in pixels on every frame, shape (frames, 2), NaN if absent.
 

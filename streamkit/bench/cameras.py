@@ -20,6 +20,7 @@ from streamkit.pipeline import InferencePipeline
 from streamkit.predictions import Result
 from streamkit.sinks import JsonLinesSink
 from streamkit.sources import open_source
+from streamkit.sources.base import Thrifty
 
 _SETTLE = 2.0
 
@@ -105,12 +106,16 @@ def _over(seconds: float) -> dict[str, float]:
 
 
 def _decoded(asked: dict[str, Any]) -> dict[str, Any]:
-    """As many readers, who throw every picture away."""
+    """As many readers, who throw every picture away; as many of them wanted as in a pipeline, so
+    that no more is decoded, and no less."""
     counts = [0] * asked["cameras"]
     sources = [
         open_source(f"replay:{asked['clip']}", fps=own_rate(asked["rate"], number))
         for number in range(asked["cameras"])
     ]
+    for source in sources:
+        if isinstance(source, Thrifty):
+            source.want(asked.get("fps"))
 
     def read(number: int) -> None:
         with closing(sources[number].read()) as captures:

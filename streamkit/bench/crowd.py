@@ -12,6 +12,8 @@ from streamkit.bench.measure import Spread
 from streamkit.bench.race import Contestant
 
 Told = Callable[[str], None]
+_FEW = 40
+"""Inferences that tell what one costs."""
 SECONDS = 6.0
 """That each measurement lasts."""
 
@@ -41,15 +43,13 @@ def crowds(
     subject: Subject, counts: Sequence[int], fps: float, rate: float, rounds: int, told: Told
 ) -> list[Crowd]:
     """Each count of cameras, ``fps`` predictions a second wanted of each."""
-    session = _session(subject)
-    told("the session alone")
-    return [_crowd(subject, count, fps, rate, rounds, session, told) for count in counts]
+    return [_crowd(subject, count, fps, rate, rounds, told) for count in counts]
 
 
 def _session(subject: Subject) -> float:
-    """CPU seconds of one inference alone."""
+    """CPU seconds of one inference alone, as it is now: machines have moods."""
     command = [sys.executable, "-m", "streamkit.bench.floor"]
-    report = Contestant("floor", command, ours(subject).task).report()
+    report = Contestant("floor", command, {**ours(subject).task, "frames": _FEW}).report()
     return float(report["parts"]["session"])
 
 
@@ -59,12 +59,12 @@ def _crowd(
     fps: float,
     rate: float,
     rounds: int,
-    session: float,
     told: Told,
 ) -> Crowd:
     task = {**ours(subject).task, "cameras": count, "fps": fps, "rate": rate, "seconds": SECONDS}
     found: list[dict[str, float]] = []
     for _ in range(rounds):
+        session = _session(subject)
         alone = _child("decode", {**task, "only": "decode"})
         whole = _child(f"{count} cameras", task)
         decode = alone["cpu"] / max(1, alone["captured"])

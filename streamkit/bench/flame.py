@@ -13,7 +13,7 @@ _WIDTH: Final = 1200
 _ROW: Final = 30
 _EDGE: Final = 10
 _HEAD: Final = 44
-_LETTER: Final = 7.3
+_LETTER: Final = 7.8
 """Pixels of one at this size, on average."""
 _LEAST: Final = 1.0
 """Pixels; what is narrower is not drawn."""

@@ -154,7 +154,7 @@ def _samples(cells: int, whole: float, options: InferenceOptions) -> int:
     mode, share = options.mask_decode_mode, options.tradeoff_factor
     if mode == "accurate" or (mode == "tradeoff" and share == 1):
         return 0
-    return cells if mode == "fast" else round(cells * (1 - share) + whole * share)
+    return cells if mode == "fast" else max(1, round(cells * (1 - share) + whole * share))
 
 
 def _shape(

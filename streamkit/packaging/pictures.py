@@ -8,7 +8,7 @@ from pathlib import Path
 
 from streamkit.errors import ConfigError
 from streamkit.frame import Image
-from streamkit.tune.pictures import pictures_of, spread
+from streamkit.tune.pictures import bgr, pictures_of, spread
 from streamkit.tune.truth import Truth
 
 _LARGEST = 1280
@@ -34,7 +34,7 @@ def halves(place: str, annotations: Path | None, count: int) -> Pictures:
     of a folder every other picture. Raises ``SourceError``, ``ConfigError``."""
     if annotations is not None:
         return _annotated(Path(place), annotations, count)
-    found = spread(_small(pictures_of(place)), 2 * count)
+    found = list(_small(map(bgr, spread(pictures_of(place), 2 * count))))
     if len(found) < _LEAST:
         raise ConfigError(f"{place}: {len(found)} pictures are too few, give {_LEAST} at least")
     if Path(place).is_dir():
@@ -50,9 +50,9 @@ def _annotated(folder: Path, annotations: Path, count: int) -> Pictures:
     keys = list(truth.files)
     if len(keys) < _LEAST:
         raise ConfigError(f"{annotations} names {len(keys)} pictures that are there: too few")
-    calibration = spread(_small(truth.picture(key) for key in keys[::2]), count)
+    calibration = list(_small(map(truth.picture, spread(keys[::2], count))))
     judged = keys[1::2][:JUDGED]
-    held_out = list(_small(truth.picture(key) for key in judged[:count]))
+    held_out = list(_small(map(truth.picture, judged[:count])))
     return Pictures(calibration, held_out, truth, judged)
 
 

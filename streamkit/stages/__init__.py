@@ -13,7 +13,17 @@ __all__ = ["STAGES", "Stage", "open_stage"]
 
 STAGES: dict[str, str] = {
     "annotate": "streamkit.stages.annotate:Annotate",
+    "filter": "streamkit.stages.filter:Filter",
+    "heat": "streamkit.stages.heat:Heat",
+    "limit": "streamkit.stages.limit:Limit",
+    "line": "streamkit.stages.line:Line",
     "select": "streamkit.stages.select:Select",
+    "speed": "streamkit.stages.speed:Speed",
+    "still": "streamkit.stages.still:Still",
+    "track": "streamkit.stages.track:Track",
+    "trails": "streamkit.stages.trails:Trails",
+    "window": "streamkit.stages.window:Window",
+    "zone": "streamkit.stages.zone:Zone",
 }
 """Every stage a document can name; a new one is one line here."""
 

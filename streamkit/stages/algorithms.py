@@ -14,7 +14,7 @@ from streamkit.frame import Image
 from streamkit.predictions import Detections, Ints
 
 if TYPE_CHECKING:
-    from trackers.core.base import BaseTracker
+    from trackers.utils.iou import BIoU
 
 Algorithm: TypeAlias = Literal["bytetrack", "ocsort", "botsort", "sort"]
 
@@ -24,6 +24,8 @@ _FARTHEST: Final = 0.4
 _LEAST: Final = {"ocsort": 1}
 """Matches without which no track is told, however slow the stream; ocsort does not count the
 detection a track began with, the others do: 2."""
+_APART: Final = 1e5
+"""Pixels between the places of two classes that must not mix."""
 _USUAL: Final = 15
 """Steps over which the usual one is taken."""
 
@@ -37,8 +39,18 @@ class Follower:
     nominal rate everything is what the library does by itself.
     """
 
-    def __init__(self, algorithm: Algorithm, rate: float, lost_after: float, **more: Any) -> None:
-        """``rate``: the nominal one, in frames per second. ``more``: of the library's tracker."""
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        rate: float,
+        lost_after: float,
+        *,
+        apart: bool = False,
+        **more: Any,
+    ) -> None:
+        """``rate``: the nominal one, in frames per second. ``apart``: objects of different classes
+        never share a track. ``more``: of the library's tracker."""
+        self._apart = apart
         self._reach, self._tracker = _made(algorithm, rate, more)
         self._rate, self._lost_after = rate, lost_after
         self._confirm = self._tracker.minimum_consecutive_frames
@@ -52,8 +64,11 @@ class Follower:
         import supervision
 
         self._tell(elapsed)
+        boxes = found.xyxy.astype(np.float64)
+        if self._apart:  # where no box of another class can be
+            boxes += _APART * found.class_id[:, None]
         known = supervision.Detections(
-            xyxy=found.xyxy.astype(np.float64),
+            xyxy=boxes,
             confidence=found.confidence,
             class_id=found.class_id.astype(int),
             data={"place": np.arange(len(found))},
@@ -77,7 +92,7 @@ class Follower:
         self._reach.buffer_ratio = min(_FARTHEST, _REACH * round(slower - 1))
 
 
-def _made(algorithm: Algorithm, rate: float, more: Mapping[str, Any]) -> tuple[Any, BaseTracker]:
+def _made(algorithm: Algorithm, rate: float, more: Mapping[str, Any]) -> tuple[BIoU, Any]:
     from trackers.utils.iou import BIoU
 
     tracker, estimator = _library()[algorithm]

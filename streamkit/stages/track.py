@@ -56,6 +56,7 @@ class Track(Stage):
         lost_after: float = 1.0,
         rate: float = 30.0,
         lock_class: bool = True,
+        mix_classes: bool = True,
         smooth: float = 0.0,
         end_on_gap: float | None = None,
         camera_moves: bool = False,
@@ -68,6 +69,8 @@ class Track(Stage):
         which a detection is matched first (not of sort). ``overlap``: least IoU to match.
         ``confirm``: detections in a row, at the nominal ``rate`` (frames per second), before a
         track is told. ``lock_class``: a track has the class that most of its detections had.
+        ``mix_classes``: a track may go on as another class, for models that take one for the
+        other; without, objects of different classes never share a track.
         ``smooth``: time constant in seconds by which boxes are steadied, 0 for not.
         ``end_on_gap``: a pause of the stream longer than these seconds ends all tracks, as a
         reconnection does. ``camera_moves``: make up for it (botsort only; needs the pixels).
@@ -83,6 +86,9 @@ class Track(Stage):
             raise ConfigError(
                 "lost_after and smooth must not be below 0; rate and end_on_gap above"
             )
+        if camera_moves and not mix_classes:
+            raise ConfigError("camera_moves needs mix_classes")
+        self._mix = mix_classes
         self._options = _library_options(algorithm, activate, high, overlap, confirm, camera_moves)
         self._algorithm, self._rate, self._lost_after = algorithm, rate, lost_after
         self._lock, self._smooth, self._gap = lock_class, smooth, end_on_gap
@@ -107,7 +113,9 @@ class Track(Stage):
         return replace(result, prediction=tracked, events=tuple(events), _wire=None)
 
     def _new(self) -> Follower:
-        return Follower(self._algorithm, self._rate, self._lost_after, **self._options)
+        return Follower(
+            self._algorithm, self._rate, self._lost_after, apart=not self._mix, **self._options
+        )
 
     def _follow(self, found: Detections, result: Result) -> tuple[Detections, list[Event]]:
         at = self._time(result.frame)

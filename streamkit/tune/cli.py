@@ -30,6 +30,7 @@ Bound = Annotated[
     typer.Option("--bound", min=0, max=1, help="Share of objects that must agree with exact."),
 ]
 Seconds = Annotated[float, typer.Option("--seconds", min=0.2, help="Of each measurement.")]
+Turns = Annotated[int, typer.Option("--turns", min=1, help="That the likely ones get.")]
 Truth = Annotated[
     Path | None,
     typer.Option("--annotations", help="A COCO file about the pictures: mAP judges accuracy."),
@@ -48,6 +49,7 @@ def tune(  # noqa: PLR0913 - one parameter per option of the command
     goal: ForGoal = "throughput",
     bound: Bound = 0.99,
     seconds: Seconds = 3.0,
+    turns: Turns = 3,
     forget: Forget = False,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +68,7 @@ def tune(  # noqa: PLR0913 - one parameter per option of the command
         typer.echo("forgotten" if known.forget(weights) else "nothing was known")
         return
     tuner = _tuner(weights, size, pictures, _goal(goal))
-    tuner.bound, tuner.seconds, tuner.batches = bound, seconds, batches
+    tuner.bound, tuner.seconds, tuner.turns, tuner.batches = bound, seconds, turns, batches
     _judge_by(tuner, annotations, pictures)
     with _progress(tuner):
         tuning = tuner.run()

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from streamkit.errors import ConfigError
 from streamkit.frame import Image
 from streamkit.sources import open_source
+
+T = TypeVar("T")
 
 _LARGEST = 1280
 """Longer sides are scaled down: it is the model's answer that is compared, at its own size."""
@@ -27,7 +30,7 @@ def gathered(place: str | None, count: int, size: tuple[int, int]) -> npt.NDArra
         random = np.random.default_rng(1)
         shape = (min(count, 4), max(size[1], 32), max(size[0], 32), 3)
         return random.integers(0, 256, shape, dtype=np.uint8)
-    pictures = spread(pictures_of(place), count)
+    pictures = [bgr(picture) for picture in spread(pictures_of(place), count)]
     if not pictures:
         raise ConfigError(f"{place}: there are no pictures in it")
     height, width = pictures[0].shape[:2]
@@ -45,18 +48,24 @@ def _of_size(picture: Image, size: tuple[int, int]) -> Image:
     return scaled
 
 
-def pictures_of(place: str) -> Iterable[Image]:
-    """Of a folder or clip, 2000 at most; H x W x 3, BGR. Raises ``SourceError``."""
+def pictures_of(place: str) -> Iterable[Any]:
+    """Of a folder or clip, 2000 at most, as they are decoded (see ``bgr``): most of them are not
+    used, and converting costs more than decoding. Raises ``SourceError``."""
     source = open_source(Path(place) if Path(place).exists() else place)
     with closing(source.read()) as captures:
         for capture in itertools.islice(captures, 2000):
-            picture = capture.picture
-            yield picture if isinstance(picture, np.ndarray) else picture.bgr()
+            yield capture.picture
 
 
-def spread(pictures: Iterable[Image], count: int) -> list[Image]:
+def bgr(picture: Any) -> Image:
+    """H x W x 3 of what ``pictures_of`` yields."""
+    found: Image = picture if isinstance(picture, np.ndarray) else picture.bgr()
+    return found
+
+
+def spread(pictures: Iterable[T], count: int) -> list[T]:
     """At most ``count``, evenly out of however many come; never more than twice as many held."""
-    kept: list[Image] = []
+    kept: list[T] = []
     step = 1
     for number, picture in enumerate(pictures):
         if number % step == 0:

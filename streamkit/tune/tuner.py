@@ -20,7 +20,7 @@ from streamkit.tune.candidates import Candidate, candidates, exact
 
 Goal = Literal["throughput", "latency"]
 _LIMIT = 600
-_FINALISTS, _TURNS = 3, 3
+_FINALISTS = 3
 _GAIN = 1.05
 """What is not at least this much better than the exact path is not worth a difference."""
 _JUDGED = 200
@@ -31,7 +31,7 @@ _LOST = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One candidate against the exact path, which was measured right before it."""
+    """One candidate against the exact path, which was measured right after it."""
 
     candidate: Candidate
     fps: float
@@ -82,6 +82,8 @@ class Tuner:
     bound: float = 0.99
     confidence: float = 0.4
     seconds: float = 3.0
+    turns: int = 3
+    """Of the likely ones, in turn, before one of them is chosen."""
     batches: bool = False
     """Whether the graph leaves the number of pictures of a run open."""
     annotations: Path | None = None
@@ -107,7 +109,7 @@ class Tuner:
         machine with other things to do may say anything, and the best of many says too much."""
         able = [m for m in self.measured if m.equal(self.bound) and m.gain(self.goal) >= _GAIN]
         likely = ordered(able, self.goal)[:_FINALISTS]
-        turns = [[self._again(one, pictures) for one in likely] for _ in range(_TURNS)]
+        turns = [[self._again(one, pictures) for one in likely] for _ in range(self.turns)]
         found = [_middle([turn[i] for turn in turns], self.goal) for i in range(len(likely))]
         for before, after in zip(likely, found, strict=True):
             self.measured[self.measured.index(before)] = after
@@ -126,7 +128,7 @@ class Tuner:
         batches = self.batches and self.goal == "throughput"
         tried = candidates(self.cores, self.providers, inexact=self.inexact, batches=batches)
         waiting = [candidate for candidate in tried if candidate != base]
-        self._planned = len(waiting) + _FINALISTS * _TURNS
+        self._planned = len(waiting) + _FINALISTS * self.turns
         for candidate in waiting:
             measured = self._measure(candidate, pictures, judge=candidate.precision != "f32")
             self.measured.append(measured)

@@ -97,8 +97,11 @@ def test_typed_commands_break_and_mend_and_wrong_ones_are_told(numbered: Path) -
 
 
 @pytest.mark.rtsp
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_any_end_leaves_no_process(numbered: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_any_end_leaves_no_process_and_no_file(
+    numbered: Path, ending: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running(str(numbered), "--fault", "flap:up=0.2,down=0.2") as process:
         hear(process, "flap begun")
         family = psutil.Process(process.pid).children(recursive=True)
@@ -106,7 +109,20 @@ def test_any_end_leaves_no_process(numbered: Path, ending: signal.Signals) -> No
         os.killpg(process.pid, ending) if ending is signal.SIGINT else process.send_signal(ending)
         code = process.wait(5)
         assert psutil.wait_procs(family, timeout=5)[1] == []
-    assert code == {signal.SIGINT: 130}.get(ending, -ending)
+    assert code == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(ending, -ending)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.rtsp
+def test_it_ends_when_nobody_reads_what_it_says(numbered: Path) -> None:
+    with running(str(numbered), "--fault", "freeze/0.2+0.1") as process:
+        hear(process, "freeze begun")
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdout = None
+        assert process.wait(20) == 1
+        assert process.stderr.read() == ""
 
 
 @pytest.mark.rtsp

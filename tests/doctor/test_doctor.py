@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from streamkit.chaos.camera import Camera
+from streamkit.chaos.lab import Lab
 from streamkit.cli import app
 from streamkit.doctor.examine import Examination
 from streamkit.doctor.findings import Finding, Verdict
@@ -107,6 +109,31 @@ def test_the_transport_that_works_is_recommended(
     assert found[offered].verdict is Verdict.GOOD
     assert examination.recommendation is not None
     assert examination.recommendation["transport"] == offered
+
+
+@pytest.mark.rtsp
+@pytest.mark.parametrize(
+    ("fault", "code"), [("freeze", "STREAM_FROZEN"), ("black", "STREAM_BLACK")]
+)
+def test_pictures_that_show_nothing_are_told(fault: str, code: str) -> None:
+    with Lab([Camera(name="a")], seed=1) as lab:
+        lab["a"].fault(fault)
+        found = examined(lab["a"].url, seconds=2.0)
+    assert (found["view"].verdict, found["view"].code) == (Verdict.WARNING, code)
+    assert found["view"].advice
+
+
+def test_no_address_shows_its_password() -> None:
+    told = CliRunner().invoke(app, ["doctor", "https://user:geheim99@127.0.0.1:9/x.mp4"])
+    assert told.exit_code == 3
+    assert "https://***@127.0.0.1:9/x.mp4" in told.output
+    assert "geheim99" not in told.output
+
+
+@pytest.mark.parametrize("address", ["rtsp://", "rtsp:///live", "rtsp://u:p@camera:99999/live"])
+def test_an_address_without_a_possible_host_and_port_is_wrong(address: str) -> None:
+    with pytest.raises(ConfigError, match="no valid host and port"):
+        Examination(address)
 
 
 @contextmanager

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from streamkit import InferencePipeline
+from streamkit.delivery import Delivery
 from streamkit.errors import (
     AdmissionRefusedError,
     ConfigError,
     ModelError,
     StreamOperationNotAllowedError,
 )
-from streamkit.events import StatusUpdate
+from streamkit.events import Reporter, StatusUpdate
 from streamkit.frame import Clock, Image, VideoFrame
 from streamkit.models import get_model
 from streamkit.models.base import InferenceOptions
@@ -469,3 +470,13 @@ def test_the_account_is_exact_whatever_is_wanted_and_whenever_it_stops(seed: int
 
 def idle(_: Result) -> None:
     time.sleep(0.002)
+
+
+def test_results_that_come_in_a_burst_all_find_room_before_a_callback() -> None:
+    delivery = Delivery("callback", lambda _results: None, lambda: None, Reporter())
+    lane = delivery.open()
+    delivery.adopt(lane, live=True, burst=3)
+    assert lane.policy.capacity == 3
+    delivery.adopt(lane, live=True)
+    assert lane.policy.capacity == 1
+    delivery.abandon()

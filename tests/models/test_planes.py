@@ -48,7 +48,8 @@ def places(way: int, cells: int, canvas: int, geometry: Geometry, options: Any) 
     mode, share = options.mask_decode_mode, options.tradeoff_factor
     if mode == "fast" or (mode == "tradeoff" and share < 1):
         whole = canvas / geometry.scale[way]
-        count = cells if mode == "fast" else round(cells * (1 - share) + whole * share)
+        wanted = round(cells * (1 - share) + whole * share)
+        count = cells if mode == "fast" else max(1, wanted)
         place = (np.floor(place / cells * count + 1e-9) + 0.5) / count * cells
     shown = [
         i

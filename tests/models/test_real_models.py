@@ -71,7 +71,7 @@ def test_known_objects_are_found(
         ("yolo11n_640", "bbox", False, 0.428),  # the reference has 0.433; 0.4333
         ("yolov10n_int8dyn_640", "bbox", False, 0.386),  # 0.391; 0.3907
         ("yolov5n_640", "bbox", True, 0.306),  # 0.311; 0.3193
-        ("yolov5n_640", "bbox", False, 0.306),  # by objectness alone, as the neighbour: 0.2996
+        ("yolov5n_640", "bbox", False, 0.306),  # 0.311; 0.3105 (by objectness alone: 0.2996)
         ("yolov8n-seg_640", "bbox", False, 0.372),  # 0.377; 0.3825
         ("yolov8n-seg_640", "segm", False, 0.301),  # 0.306; 0.3086
     ],
@@ -142,19 +142,21 @@ def test_keypoints_lie_where_people_have_them() -> None:
 @pytest.mark.parametrize(
     ("picture", "label", "confidence"),
     [
-        ("parrot.jpg", "macaw", 0.969),
-        ("bird.bmp", "chickadee", 0.889),
-        ("dragonfly.bmp", "dragonfly", 0.901),
-        ("hot_dog.jpg", "hot dog", 0.45),
-        ("cat.bmp", "Egyptian Mau", 0.636),
+        ("parrot.jpg", "macaw", 0.9769),
+        ("bird.bmp", "chickadee", 0.9287),
+        ("dragonfly.bmp", "dragonfly", 0.9178),
+        ("hot_dog.jpg", "hot dog", 0.3509),
+        ("cat.bmp", "Egyptian Mau", 0.6285),
     ],
 )
 def test_known_pictures_are_classified(picture: str, label: str, confidence: float) -> None:
+    """The labels of PROVENANCE.md; the confidences are what the authors' own package tells of these
+    pictures (ultralytics 8.4.190), those of the file were measured without a smooth resize."""
     with get_model(needs_real_data("models/yolo11n-cls_imagenet_224.onnx")) as model:
         [found] = model.infer(picture_of(f"classify/{picture}"), confidence=0.1)
     assert isinstance(found, Classification)
     assert found.labels[0] == label
-    assert found.confidence[0] == pytest.approx(confidence, abs=0.01)
+    assert found.confidence[0] == pytest.approx(confidence, abs=0.001)
 
 
 class CifarResNet(ResNetClassifier):

@@ -362,13 +362,13 @@ def test_a_stream_that_stalls_is_lost_and_opened_anew_and_ids_go_on() -> None:
 
 
 def test_who_goes_on_before_the_first_picture_came_still_waits_for_it() -> None:
-    pipeline, sink, _, made = scripted(("silent",), first_frame_timeout=20.0)
+    pipeline, sink, _, made = scripted(("hangs", 20.0), first_frame_timeout=20.0)
     with pipeline:
         until(lambda: bool(made) and made[0].reads == 1)
         pipeline.mute_stream(0)
         pipeline.resume_stream(0)
         assert stats_of(pipeline)["state"] == "INITIALISING"
-        made[0].interrupted.set()  # it ends, and the next one has pictures
+        made[0].wake.set()
         sink.await_results(3)
         assert stats_of(pipeline)["state"] == "RUNNING"
 

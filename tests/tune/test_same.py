@@ -93,8 +93,13 @@ def measured(speed: float, *, agree: float = 1.0, lost: float | None = None) -> 
 
 @pytest.mark.parametrize(
     ("speeds", "chosen"),
-    [((1.2, 1.3, 1.1), True), ((1.0, 1.3, 1.1), True), ((0.8, 1.3, 1.4), False), ((1.0,) * 3, False)],
-)  # fmt: skip
+    [
+        ((1.2, 1.3, 1.1), True),
+        ((1.0, 1.3, 1.1), True),
+        ((0.8, 1.3, 1.4), False),
+        ((1.0, 1.0, 1.0), False),
+    ],
+)
 def test_only_what_is_steadily_better_is_chosen(speeds: tuple[float, ...], chosen: bool) -> None:
     middle = _middle([measured(speed) for speed in speeds], "throughput")
     assert middle.speed == sorted(speeds)[1]
@@ -116,7 +121,7 @@ def test_map_judges_where_there_is_one() -> None:
 
 
 def test_pictures_that_show_nothing_prove_nothing(tmp_path: Any) -> None:
-    nothing = [{"boxes": [], "classes": [], "scores": []}]
+    nothing: list[dict[str, Any]] = [{"boxes": [], "classes": [], "scores": []}]
     assert objects(nothing, 0.4) == 0
     tuner = Tuner(tmp_path, np.empty(0), (CPU,), 2, inexact=True)
     said = {
