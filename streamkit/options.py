@@ -192,9 +192,9 @@ def _check(reference: Any, options: Mapping[str, Any]) -> None:
     try:
         check_source(reference, **options)
     except ConfigError as error:
-        unknown = sorted(set(options) - set(plugins.options_of(adapter_of(reference))))
-        if not unknown or "takes no option" not in str(error):
+        if "takes no option" not in str(error):
             raise
+        unknown = sorted(set(options) - set(plugins.options_of(adapter_of(reference))))
         meant = plugins.nearest(unknown[0], STREAM_OPTIONS)
         known = ", ".join(sorted(STREAM_OPTIONS))
         raise ConfigError(f"{error}; and its stream takes{meant}: {known}") from error

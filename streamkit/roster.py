@@ -60,9 +60,12 @@ class Roster:
         """That stream, or all for ``None``. ``ConfigError`` names the choices."""
         chosen = [s for s in self.streams if source_id in (None, s.source_id)]
         if not chosen:
-            known = ", ".join(map(str, self.ids)) or "none is there"
-            raise ConfigError(f"source_id={source_id!r}: choose one of {known}")
+            raise self._unknown(source_id)
         return chosen
+
+    def _unknown(self, source_id: object) -> ConfigError:
+        known = ", ".join(map(str, self.ids)) or "none is there"
+        return ConfigError(f"source_id={source_id!r}: choose one of {known}")
 
     def welcome(self, stream: Stream) -> None:
         """Tell of one more."""
@@ -75,7 +78,7 @@ class Roster:
         """One less; it has still to be ended, and then told of by ``bury``."""
         with self._lock:
             if type(source_id) is not int or source_id not in self._plans:
-                self.find(-1)
+                raise self._unknown(source_id)
             stream = next(s for s in self.streams if s.source_id == source_id)
             self.streams = [s for s in self.streams if s is not stream]
             del self._plans[source_id]
@@ -103,8 +106,7 @@ class Roster:
             before = self._plans.get(source_id)
             stream = next((s for s in self.streams if s.source_id == source_id), None)
             if before is None or stream is None:
-                self.find(-1)
-                return
+                raise self._unknown(source_id)
             after = before.but(changes)
             stream.adjust(after.options)
             self._plans[source_id] = after

@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     profile: Literal["default", "low-power"] = Field(
         "default",
         validation_alias="STREAMKIT_PROFILE",
-        description="low-power: one run of a model at a time, on one thread, memory given back",
+        description="low-power: one run of a model at a time, on one thread",
     )
     cuda_graph: bool = Field(
         False,

@@ -52,8 +52,6 @@ _GROUPS: Final = (
     (re.compile(r"streamkit sink"), "sink"),
     (re.compile(r"av:|dec\d"), "decoder's threads"),
 )
-
-
 BRIEF: Final = "threads that have ended"
 
 

@@ -27,7 +27,8 @@ What = Annotated[
 Faults = Annotated[
     list[str] | None,
     typer.Option(
-        "--fault", help=r"name\[:parameter=value,...]\[@at]\[/every]\[+for], as in freeze@10+5."
+        "--fault",
+        help=r"One word: name\[:parameter=value,...] \[@at] \[/every] \[+for], as in freeze@10+5.",
     ),
 ]
 Listing = Annotated[bool, typer.Option("--list", help="Show every fault and end.")]

@@ -10,6 +10,7 @@ from typing import Any
 from streamkit.doctor.trial import Load, Trial, attempt
 
 _MOST = 256
+_IN_THE_WAY = 0.25
 _BUSY = 0.85
 """Of the machine, at the first guess."""
 
@@ -113,12 +114,21 @@ class Answer:
         if self.fits:
             return f"{self.cameras} cameras fit ({age}, {kept})."
         if self.capacity == 0:
-            return f"Not even one camera fits into {age}: a smaller or faster model is needed."
+            return f"Not even one camera fits ({age}). {self._instead}"
         said = f"{self.cameras} cameras do not fit: {self.safe} do ({age}, {kept}; {self.capacity} "
-        said += "with nothing free)."
+        return f"{said}with nothing free). {self._instead}"
+
+    @property
+    def _instead(self) -> str:
+        """What would help."""
+        others = max((trial.others for trial in self.trials), default=0.0)
+        if others > _IN_THE_WAY:
+            said = f"Other programs took {100 * others:.0f} % of the machine: try again without. "
+        else:
+            said = ""
         if self.slower is not None:
-            return said + f" At {self.slower:g} predictions a second and camera they would fit."
-        return said + " A smaller model, key frames only, or another machine is needed."
+            return said + f"At {self.slower:g} predictions a second and camera they would fit."
+        return said + "A smaller model, a lower rate or another machine is needed."
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -62,8 +62,8 @@ class Line(Stage):
         units: Units = "pixels",
         keep: float = 60.0,
     ) -> None:
-        """``in`` is from the left-hand to the right-hand side of somebody who walks from ``start``
-        to ``end``, as seen in the picture; ``out`` the other way. ``margin``: how far from the
+        """``in`` is from the right-hand to the left-hand side of somebody who walks from ``start``
+        to ``end``, as seen in the picture (supervision's); ``out`` the other way. ``margin``: how far from the
         line an object is clear of it, in shorter sides of its box. ``keep``: seconds after which
         a track that is away is forgotten. Raises ``ConfigError``."""
         ends = checked((start, end), units, 2, "line")
@@ -127,4 +127,4 @@ def _settle(state: _Track) -> str:
     """The object is clear of the line: which way it crossed since it last was, if it did."""
     crossed = state.sure == -state.side and state.between
     state.sure = state.side
-    return ("in" if state.side > 0 else "out") if crossed else ""
+    return ("out" if state.side > 0 else "in") if crossed else ""

@@ -25,7 +25,10 @@ from streamkit.models.execution import (
     provider_options,
     session_options,
 )
+from streamkit.models.families.stub import StubModel
+from streamkit.models.manager import warm
 from streamkit.models.session import Session, _recording
+from streamkit.models.store.package import Package
 from streamkit.settings import Settings
 from tests.models.graphs import HEAD, write_graph
 
@@ -266,9 +269,26 @@ def test_the_low_power_profile_gives_way_to_settings(monkeypatch: pytest.MonkeyP
     low = Settings.load()
     execution = execution_of(low)
     assert (execution.threads, workers_of(low), execution.spinning) == (1, 1, False)
-    assert not execution.arena
     for name in ("STREAMKIT_MODEL_THREADS", "STREAMKIT_MODEL_WORKERS"):
         monkeypatch.setenv(name, "3")
-    monkeypatch.setenv("STREAMKIT_ORT_ARENA", "1")
     said = Settings.load()
-    assert (execution_of(said).threads, workers_of(said), execution_of(said).arena) == (3, 3, True)
+    assert (execution_of(said).threads, workers_of(said)) == (3, 3)
+
+
+@pytest.mark.parametrize(("provider", "shown"), [(TENSORRT, [1, 8]), (CUDA, [1, 8]), (CPU, [1])])
+def test_warming_builds_engines_for_one_picture_and_for_a_full_batch(
+    provider: str, shown: list[int]
+) -> None:
+    seen: list[int] = []
+
+    class Wide(StubModel):
+        max_batch = 8
+
+        def prepare(self, pictures: Any) -> Any:
+            seen.append(len(pictures))
+            return super().prepare(pictures)
+
+    model = Wide(Package("wide/1", Path("weights.onnx")), "object-detection")
+    model.provider = provider
+    warm(model)
+    assert seen == shown

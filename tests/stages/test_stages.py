@@ -14,10 +14,18 @@ from streamkit.stages import STAGES, Stage, open_stage
 from tests.sinks.making import classification, detections, result
 
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "limit": {"cooldown": 1.0},
+    "line": {"start": [10, 20], "end": [30, 40]},
+    "zone": {"polygon": [[0, 0], [100, 0], [100, 100]]},
+}
+"""Options without which a stage cannot be."""
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_every_line_of_the_table_is_a_stage_that_passes_on_what_it_does_not_know(name: str) -> None:
     assert issubclass(plugins.load(STAGES, name), Stage)  # type: ignore[arg-type]
-    stage, unknown = open_stage(name, {}), result(1, prediction=classification())
+    stage, unknown = open_stage(name, NEEDED.get(name, {})), result(1, prediction=classification())
 
     assert stage(unknown) is unknown
     assert unknown.drawn is None

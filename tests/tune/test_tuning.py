@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -200,13 +201,14 @@ def test_lists_of_models_say_which_are_tuned(
 
 def test_documents_and_options_choose_the_way(settings: Settings) -> None:
     kept(settings)
-    plain: dict[str, object] = {"sources": ["synthetic:"], "model": str(MODEL)}
+    plain: dict[str, Any] = {"sources": ["synthetic:"], "model": str(MODEL)}
     ways = {}
-    for name, more in {
-        "tuned": {},
-        "exact": {"exact": True},
-        "low": {"profile": "low-power"},
-    }.items():
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("tuned", {}),
+        ("exact", {"exact": True}),
+        ("low", {"profile": "low-power"}),
+    ]
+    for name, more in asked:
         spec = PipelineSpec.of({**plain, **more})
         made = ModelManager.of(Settings.load(**manager_settings(spec)))
         with made.lease(MODEL) as shared:

@@ -1,0 +1,134 @@
+"""Streams know nothing of each other, and what a stage remembers is bounded."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamkit.predictions import Result
+from streamkit.sinks.record import encode, record
+from streamkit.stages import STAGES, Stage, open_stage
+from streamkit.stages.memory import Memory, StreamTime
+from tests.stages.making import crowd, frame, objects
+
+ZONE = [[150, 150], [500, 150], [500, 460], [150, 460]]
+LINE = {"start": [320, 0], "end": [320, 480]}
+CHAINS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    **{a: [("track", {"algorithm": a, "smooth": 0.2})] for a in ("bytetrack", "ocsort", "botsort", "sort")},
+    "line": [("track", {"rate": 10}), ("line", LINE)],
+    "zone": [("track", {"rate": 10}), ("zone", {"polygon": ZONE, "loiter": 1, "patience": 0.3})],
+    "speed": [("track", {"rate": 10}), ("speed", {"limit": 30})],
+    "trails": [("track", {"rate": 10}), ("trails", {})],
+    "still": [("track", {"rate": 10}), ("still", {"after": 0.5, "radius": 0.5})],
+    "heat": [("heat", {"half_life": 2})],
+    "window": [("window", {"seconds": 1})],
+    "limit": [("track", {"rate": 10, "events": True}), ("limit", {"cooldown": 1, "per": "stream"})],
+    "filter": [("filter", {"where": "x > 200"})],
+    "select": [("select", {"classes": ["car"]})],
+    "annotate": [("annotate", {})],
+}  # fmt: skip
+
+
+def chain(name: str) -> Callable[[Result], Result]:
+    stages: list[Stage] = [open_stage(stage, options) for stage, options in CHAINS[name]]
+
+    def through(result: Result) -> Result:
+        for stage in stages:
+            result = stage(result)
+        return result
+
+    return through
+
+
+def told(result: Result) -> Any:
+    row = orjson.loads(encode(record(result)))
+    for each in row["prediction"]["predictions"]:
+        each.pop("detection_id")
+    return row
+
+
+def feed(seed: int) -> list[Result]:
+    return [
+        Result(frame(at, i + 1, source_id=seed), found, inferred=True)
+        for i, (at, found) in enumerate(crowd(seed, 25))
+    ]
+
+
+def test_every_stage_of_the_table_is_tried() -> None:
+    assert {stage for steps in CHAINS.values() for stage, _ in steps} == set(STAGES)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_two_streams_interleaved_are_each_as_if_alone(name: str, data: st.DataObject) -> None:
+    seeds = data.draw(st.tuples(st.integers(0, 50), st.integers(51, 99)))
+    alone = []
+    for seed in seeds:
+        through = chain(name)
+        alone.append([told(through(result)) for result in feed(seed)])
+    stages, queues = [chain(name) for _ in seeds], [feed(seed) for seed in seeds]
+    mixed: list[list[Any]] = [[], []]
+    for which in data.draw(st.lists(st.integers(0, 1), max_size=50)) + [0] * 25 + [1] * 25:
+        if queues[which]:
+            mixed[which].append(told(stages[which](queues[which].pop(0))))
+    assert mixed == alone
+
+
+@pytest.mark.timeout(120)
+def test_many_short_streams_leave_memory_flat() -> None:
+    names = [name for name in CHAINS if name not in ("annotate", "ocsort", "botsort", "sort")]
+    rows = [objects((0, 0, 100 + 9 * i, 300), (0, 2, 400, 300), tracked=False) for i in range(4)]
+
+    def live(streams: int) -> int:
+        for number in range(streams):
+            through = chain(names[number % len(names)])
+            for i, found in enumerate(rows):
+                through(Result(frame(i / 10, i + 1, source_id=number), found))
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = live(60)
+        grown = live(300) - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 300 * 100, "less than 100 bytes a stream"
+
+
+def test_a_long_stream_with_ever_new_tracks_is_bounded() -> None:
+    line = open_stage("line", {**LINE, "keep": 5})
+    for i in range(2000):
+        line(Result(frame(i / 10, i + 1), objects((i, 0, 100, 300))))
+    assert len(line._memory) <= 52  # type: ignore[attr-defined]
+
+
+def test_memory_forgets_by_time_and_by_number() -> None:
+    memory: Memory[list[int]] = Memory(list, 2.0)
+    memory.seen(1, 0.0).append(5)
+    memory.seen(2, 1.0)
+    assert memory.seen(1, 1.5) == [5]
+    assert [track for track, _ in memory.forget(3.2)] == [2]
+    assert memory.get(1) == [5]
+    assert [track for track, _ in memory.forget(9)] == [1]
+    for track in range(10_500):
+        memory.seen(track, 9.0)
+    memory.forget(9.0)
+    assert len(memory) == 10_000
+
+
+def test_the_streams_time_never_goes_back() -> None:
+    now = StreamTime()
+    times = [now(frame(at)) for at in (5, 5.5, 5.5, 1, 1.5)]
+    assert times[0] == 0
+    assert np.diff(times).min() > 0
+    assert times[-1] == pytest.approx(1 + 2 / 30)
