@@ -19,7 +19,7 @@ from streamkit.models.base import InferenceOptions, Model
 from streamkit.packaging import folder, graph
 from streamkit.packaging.pictures import Pictures
 from streamkit.tune.agreement import LEEWAY, agreement, objects
-from streamkit.tune.told import told
+from streamkit.tune.told import said
 from streamkit.tune.truth import OPTIONS
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Quantising:
     def _report(
         self, before: Model, after: Model, layers: tuple[int, int], weights: Path
     ) -> Report:
-        said = [self._said(model, name) for model, name in ((before, "before"), (after, "after"))]
+        both = [self._said(model, name) for model, name in ((before, "before"), (after, "after"))]
         self.told("measuring speed", 0, 1)
         tensor = before.prepare([self.pictures.held_out[0]])[0]
         speed = compare(lambda: before.run(tensor), lambda: after.run(tensor), self.rounds)
@@ -126,8 +126,8 @@ class Quantising:
             len(self.pictures.calibration),
             (self.package.weights.stat().st_size, weights.stat().st_size),
             speed,
-            agreement(said[0], said[1], CONFIDENCE),
-            objects(said[0], CONFIDENCE),
+            agreement(both[0], both[1], CONFIDENCE),
+            objects(both[0], CONFIDENCE),
             len(self.pictures.held_out),
             self._precision(before, after),
             len(self.pictures.keys),
@@ -136,11 +136,11 @@ class Quantising:
     def _said(self, model: Model, name: str) -> list[dict[str, Any]]:
         options = InferenceOptions(confidence=CONFIDENCE - LEEWAY)
         shown = self.pictures.held_out
-        said = []
+        found = []
         for number, picture in enumerate(shown):
             self.told(f"looking, {name}", number, len(shown))
-            said.append(told(_infer(model, picture, options)))
-        return said
+            found.append(said(model, picture, options))
+        return found
 
     def _precision(self, before: Model, after: Model) -> tuple[float, float] | None:
         truth, keys = self.pictures.truth, self.pictures.keys

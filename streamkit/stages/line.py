@@ -63,9 +63,9 @@ class Line(Stage):
         keep: float = 60.0,
     ) -> None:
         """``in`` is from the right-hand to the left-hand side of somebody who walks from ``start``
-        to ``end``, as seen in the picture (supervision's); ``out`` the other way. ``margin``: how far from the
-        line an object is clear of it, in shorter sides of its box. ``keep``: seconds after which
-        a track that is away is forgotten. Raises ``ConfigError``."""
+        to ``end``, as seen in the picture (as in supervision); ``out`` the other way. ``margin``:
+        how far from the line an object is clear of it, in shorter sides of its box. ``keep``:
+        seconds after which a track that is away is forgotten. Raises ``ConfigError``."""
         ends = checked((start, end), units, 2, "line")
         if ends[0] == ends[1]:
             raise ConfigError("start and end of a line must differ")

@@ -17,7 +17,7 @@ from streamkit.models.execution import Execution
 from streamkit.models.loading import load
 from streamkit.models.store.package import read_path
 from streamkit.tune.agreement import LEEWAY
-from streamkit.tune.told import told
+from streamkit.tune.told import said
 from streamkit.tune.truth import OPTIONS, Truth
 
 
@@ -34,7 +34,7 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
         raise SystemExit(f"the graph takes {model.max_batch} pictures at a time")
     pictures = list(np.load(asked["pictures"], allow_pickle=False))
     options = InferenceOptions(confidence=max(0.0, asked["confidence"] - LEEWAY))
-    says = [told(_infer(model, [picture], options)[0]) for picture in pictures]
+    says = [said(model, picture, options) for picture in pictures]
     sets = [[*pictures, *pictures][i : i + batch] for i in range(len(pictures))]
     rate, cpu_each = _throughput(model, sets, options, candidate["workers"], asked["seconds"])
     return {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from streamkit.frame import Image
+from streamkit.models.base import InferenceOptions, Model
 from streamkit.predictions import Classification, Detections, MultiLabelClassification
 
 Told: TypeAlias = dict[str, Any]
@@ -22,8 +25,19 @@ def told(prediction: Any) -> Told:
     if isinstance(prediction, MultiLabelClassification):
         return _labels(prediction.class_id, prediction.scores[prediction.class_id])
     if isinstance(prediction, Classification):
-        return _labels(prediction.class_id[:1], prediction.confidence[:1])
+        best = prediction.class_id[:1]
+        return _labels(best, np.ones(len(best), np.float32))
     return {"boxes": [], "classes": [], "scores": []}
+
+
+def said(model: Model, picture: Image, options: InferenceOptions) -> Told:
+    """Of one picture; of a classifier its best class, however sure it is."""
+    tensor, geometries = model.prepare([picture])
+    outputs = model.run(tensor)
+    found = model.finish(outputs, 0, geometries[0], options)
+    if isinstance(found, Classification):
+        found = model.finish(outputs, 0, geometries[0], replace(options, confidence=0.0))
+    return told(found)
 
 
 def _objects(found: Detections) -> Told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from streamkit.predictions import Result
 from streamkit.sinks.record import encode, record
 from streamkit.stages import STAGES, Stage, open_stage
+from streamkit.stages.algorithms import Algorithm
 from streamkit.stages.memory import Memory, StreamTime
 from tests.stages.making import crowd, frame, objects
 
 ZONE = [[150, 150], [500, 150], [500, 460], [150, 460]]
 LINE = {"start": [320, 0], "end": [320, 480]}
 CHAINS: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    **{a: [("track", {"algorithm": a, "smooth": 0.2})] for a in ("bytetrack", "ocsort", "botsort", "sort")},
+    **{name: [("track", {"algorithm": name, "smooth": 0.2})] for name in get_args(Algorithm)},
     "line": [("track", {"rate": 10}), ("line", LINE)],
     "zone": [("track", {"rate": 10}), ("zone", {"polygon": ZONE, "loiter": 1, "patience": 0.3})],
     "speed": [("track", {"rate": 10}), ("speed", {"limit": 30})],
@@ -58,7 +59,7 @@ def told(result: Result) -> Any:
 def feed(seed: int) -> list[Result]:
     return [
         Result(frame(at, i + 1, source_id=seed), found, inferred=True)
-        for i, (at, found) in enumerate(crowd(seed, 25))
+        for i, (at, found) in enumerate(crowd(seed, 16))
     ]
 
 
@@ -67,7 +68,7 @@ def test_every_stage_of_the_table_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", CHAINS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_two_streams_interleaved_are_each_as_if_alone(name: str, data: st.DataObject) -> None:
     seeds = data.draw(st.tuples(st.integers(0, 50), st.integers(51, 99)))
@@ -77,7 +78,7 @@ def test_two_streams_interleaved_are_each_as_if_alone(name: str, data: st.DataOb
         alone.append([told(through(result)) for result in feed(seed)])
     stages, queues = [chain(name) for _ in seeds], [feed(seed) for seed in seeds]
     mixed: list[list[Any]] = [[], []]
-    for which in data.draw(st.lists(st.integers(0, 1), max_size=50)) + [0] * 25 + [1] * 25:
+    for which in data.draw(st.lists(st.integers(0, 1), max_size=50)) + [0] * 16 + [1] * 16:
         if queues[which]:
             mixed[which].append(told(stages[which](queues[which].pop(0))))
     assert mixed == alone
@@ -98,11 +99,11 @@ def test_many_short_streams_leave_memory_flat() -> None:
 
     tracemalloc.start()
     try:
-        before = live(60)
-        grown = live(300) - before
+        before = live(40)
+        grown = live(150) - before
     finally:
         tracemalloc.stop()
-    assert grown < 300 * 100, "less than 100 bytes a stream"
+    assert grown < 150 * 100, "less than 100 bytes a stream"
 
 
 def test_a_long_stream_with_ever_new_tracks_is_bounded() -> None:

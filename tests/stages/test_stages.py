@@ -13,7 +13,6 @@ from streamkit.imaging.palette import PALETTE
 from streamkit.stages import STAGES, Stage, open_stage
 from tests.sinks.making import classification, detections, result
 
-
 NEEDED: dict[str, dict[str, Any]] = {
     "limit": {"cooldown": 1.0},
     "line": {"start": [10, 20], "end": [30, 40]},
