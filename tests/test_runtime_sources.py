@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,19 @@ def test_others_do_not_notice_fifty_changes() -> None:
     """Frame ids without a gap, and none late: neither a frame lost nor one held back. (A few
     may be lost where the machine itself stands still for a moment.)"""
     sink = Collector()
+
+    def heard(number: int, count: int = 0) -> bool:
+        return len(sink.ids(number)) > count
+
     with accounted(pipeline_of(Camera(fps=25), sinks=[sink])) as pipeline:
         sink.await_results(10)
         for number in range(1, 51):
             seen = len(sink.ids())
             assert pipeline.add_source(Camera(fps=50), max_fps=25) == number
-            until(lambda number=number: len(sink.ids(number)) > 0)
+            until(partial(heard, number))
             pipeline.reconfigure_source(number, max_fps=40, max_staleness=0.5)
             assert_balanced(pipeline.remove_source(number))
-            until(lambda seen=seen: len(sink.ids()) > seen)
+            until(partial(heard, 0, seen))
     ids = sink.ids()
     assert ids[-1] - len(ids) <= 3
     stats = pipeline.stats()
@@ -109,7 +114,7 @@ def test_a_round_of_files_does_not_wait_for_a_camera_that_was_added_and_is_not_t
     rounds: list[list[int | None]] = []
 
     def note(_predictions: Any, frames: list[VideoFrame | None]) -> None:
-        rounds.append([frame and frame.frame_id for frame in frames])
+        rounds.append([frame.frame_id if frame else None for frame in frames])
 
     class Slow(Deaf):
         def interrupt(self) -> None:
@@ -346,7 +351,7 @@ def test_lists_have_a_place_for_each_source_there_is_in_the_order_of_ids() -> No
 
     def note(predictions: list[Any], frames: list[VideoFrame | None]) -> None:
         assert len(predictions) == len(frames)
-        rounds.append([frame and frame.source_id for frame in frames])
+        rounds.append([frame.source_id if frame else None for frame in frames])
 
     with accounted(pipeline_of([Camera(60), Camera(60)], on_prediction=note)) as pipeline:
         until(lambda: [0, 1] in rounds)
@@ -506,7 +511,7 @@ def test_a_thousand_sources_that_came_and_went_leave_nothing_behind() -> None:
 def anything(pipeline: InferencePipeline, dice: random.Random) -> None:
     """Something that may be done to a pipeline at any time, or is refused."""
     one = dice.choice([s["source_id"] for s in pipeline.stats()["streams"]] or [0])
-    act, args, options = dice.choice([
+    acts: list[tuple[Any, list[Any], dict[str, Any]]] = [
         (pipeline.add_source, [Camera(fps=dice.choice([20, 200]))], {}),
         (pipeline.add_source, [Clip(5)], {}),
         (pipeline.remove_source, [one], {}),
@@ -516,7 +521,8 @@ def anything(pipeline: InferencePipeline, dice: random.Random) -> None:
         (pipeline.pause_stream, [one], {}),
         (pipeline.mute_stream, [one], {}),
         (pipeline.resume_stream, [one], {}),
-    ])  # fmt: skip
+    ]
+    act, args, options = dice.choice(acts)
     with suppress(ConfigError, StreamOperationNotAllowedError):
         act(*args, **options)
 
@@ -562,7 +568,7 @@ def test_anything_at_random_from_several_threads_and_an_end_within_two_seconds(s
         for _ in range(4):
             pipeline.start(use_main_thread=False)
             seen = len(rounds)
-            until(lambda seen=seen: len(rounds) > seen + 20)
+            until(partial(lambda seen: len(rounds) > seen + 20, seen))
             began = time.monotonic()
             pipeline.terminate()
             assert time.monotonic() - began < 2.0

@@ -138,7 +138,7 @@ def test_timestamps_that_jump_and_begin_again_are_covered() -> None:
 def test_a_camera_whose_clock_is_wrong_is_timed_by_its_arrivals(by: float) -> None:
     with clock_camera(fps=FPS) as cam:
         cam.fault("clock_skew", by=by)
-        source = open_source(cam.url)
+        source: Any = open_source(cam.url)
         told = Told()
         with closing(source.read()) as captures:
             for capture in captures:

@@ -42,7 +42,7 @@ STREET = MODEL.parents[2] / "street.jpg"
 
 @pytest.fixture
 def manager() -> Iterator[ModelManager]:
-    made = ModelManager.of(Settings())
+    made = ModelManager.of(Settings.load())
     yield made
     made.close()
 
@@ -263,7 +263,7 @@ def test_shapes_keypoints_and_classes_move_with_the_region() -> None:
     assert dense.sum() == 6
     assert whole.masks.rle()[0]["size"] == [480, 640]
     assert whole.masks.polygons()[0][0].min(axis=0).tolist() == [101, 52]
-    np.testing.assert_allclose(whole.keypoints[0], [[104, 55, 0.9], [0, 0, 0]])
+    np.testing.assert_allclose(whole.keypoints[0], np.array([[104, 55, 0.9], [0, 0, 0]]))
     likely = np.array([0.9], np.float32), np.array([0])
     for kind in (Classification, MultiLabelClassification):
         seen = moved(kind(*likely, ("a",), (20, 10)), (100, 50), (640, 480))
@@ -358,7 +358,7 @@ def test_a_ladder_that_does_not_exist_is_told_before_the_start(manager: ModelMan
         InferencePipeline.init(Clip(1), MODEL, ladder=["nobody/7"], manager=manager)
     for wrong in ({"ladder": "one/1"}, {"degrade": 3}, {"admission": "yes"}):
         with pytest.raises(ConfigError):
-            InferencePipeline.init(Clip(1), MODEL, manager=manager, **wrong)  # type: ignore[arg-type]
+            InferencePipeline.init(Clip(1), MODEL, manager=manager, **wrong)
 
 
 def test_what_was_degraded_begins_anew_with_the_next_run(manager: ModelManager) -> None:

@@ -43,7 +43,7 @@ def recipe(folder: Path, preprocessing: Any, off: Switches | None = None) -> Rec
 
 def test_a_folder_of_ones_own_comes_before_the_cache(cache: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
-    settings = Settings(model_dir=own, model_cache_dir=cache, offline_mode=True)
+    settings = Settings.load(model_dir=own, model_cache_dir=cache, offline_mode=True)
     store = store_of(settings, api_of(settings))
     assert store.find(parse("toy/1")).weights.is_relative_to(cache / "toy")
     write_folder(own / "toy" / "1")

@@ -100,8 +100,8 @@ def test_other_kinds_of_pictures_are_converted_first() -> None:
 
 def test_it_is_done_where_it_is_asked_for_and_counted(tmp_path: Path) -> None:
     weights = write_graph(tmp_path / "m.onnx", metadata={"names": "['a', 'b', 'c']"})
-    assert not switches_of(Settings()).planes
-    asked = switches_of(Settings(prepare_path="planes"))
+    assert not switches_of(Settings.load()).planes
+    asked = switches_of(Settings.load(prepare_path="planes"))
     for off, count in ((Switches(), 0), (asked, 1)):
         shared = SharedModel(load(read_path(weights), off=off))
         frames = [frame_of(decoded(320, 240)), VideoFrame(scene(80, 80), 2, datetime(2026, 1, 1))]

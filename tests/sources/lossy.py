@@ -32,7 +32,10 @@ class Sender:
             form = "hevc_mp4toannexb" if self.hevc else "h264_mp4toannexb"
             split = av.bitstream.BitStreamFilterContext(form, stream)
             self.pictures = [
-                (float(whole.pts * stream.time_base), list(nal_units(bytes(whole), 0)))
+                (
+                    float((whole.pts or 0) * (stream.time_base or 0)),
+                    list(nal_units(bytes(whole), 0)),
+                )
                 for packet in container.demux(stream)
                 if packet.size
                 for whole in split.filter(packet)
@@ -40,8 +43,10 @@ class Sender:
 
     def describe(self, port: int) -> str:
         """The SDP of this stream at ``port``."""
-        kind = (lambda unit: unit[0] >> 1 & 63) if self.hevc else (lambda unit: unit[0] & 31)
-        sets = {kind(unit): base64.b64encode(unit).decode() for unit in self.pictures[0][1]}
+        shift, mask = (1, 63) if self.hevc else (0, 31)
+        sets = {
+            unit[0] >> shift & mask: base64.b64encode(unit).decode() for unit in self.pictures[0][1]
+        }
         if self.hevc:
             given = f"sprop-vps={sets[32]}; sprop-sps={sets[33]}; sprop-pps={sets[34]}"
         else:

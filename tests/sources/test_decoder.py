@@ -314,7 +314,7 @@ def noisy(folder: Path, codec: str, b_frames: int = 0) -> Path:
     one_slice = {"preset": "veryfast", "x264-params": "slices=1:sliced-threads=0:scenecut=0"}
     with av.open(str(path), "w") as container:
         options = one_slice if codec == "libx264" else {"preset": "ultrafast", **quiet}
-        stream = container.add_stream(codec, rate=25, options=options)
+        stream: Any = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
         stream.gop_size, stream.max_b_frames = 20, b_frames
         for number in range(120):

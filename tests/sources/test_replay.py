@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,12 @@ def test_it_goes_round_and_round_without_losing_a_picture(short: Path) -> None:
 
 
 def test_it_keeps_the_pace_of_the_clip_or_the_one_it_is_given(short: Path) -> None:
-    for options, rate in (({}, 50.0), ({"fps": 25.0}, 25.0), ({"speed": 2.0}, 100.0)):
+    given: list[tuple[dict[str, Any], float]] = [
+        ({}, 50),
+        ({"fps": 25.0}, 25),
+        ({"speed": 2.0}, 100),
+    ]
+    for options, rate in given:
         begun = time.monotonic()
         with closing(open_source(f"replay:{short}", **options).read()) as captures:
             for _ in itertools.islice(captures, 30):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import supervision
@@ -11,7 +13,7 @@ from streamkit.predictions import Result
 from streamkit.stages.line import Line
 from tests.stages.making import frame, objects, seen, walk
 
-DOWN = {"start": (320, 100), "end": (320, 400)}
+DOWN: dict[str, Any] = {"start": (320, 100), "end": (320, 400)}
 """From top to bottom: its left-hand side is the right of the picture."""
 
 
@@ -129,6 +131,7 @@ def test_objects_nobody_tracked_are_an_error_even_where_there_are_none() -> None
 
 
 def test_a_line_needs_two_ends_and_finite_numbers() -> None:
+    wrong: dict[str, Any]
     for wrong in ({"start": (1, 1), "end": (1, 1)}, {"start": (0, 0), "end": (float("nan"), 1)}):
         with pytest.raises(ConfigError):
             Line(**wrong)

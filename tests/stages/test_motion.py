@@ -43,7 +43,9 @@ def test_speed_over_the_ground_in_metres() -> None:
 
 def test_a_homography_is_opencvs() -> None:
     ours = homography(np.array(PICTURE, float), np.array(GROUND, float))
-    theirs = cv2.getPerspectiveTransform(np.float32(PICTURE), np.float32(GROUND))
+    theirs = cv2.getPerspectiveTransform(
+        np.array(PICTURE, np.float32), np.array(GROUND, np.float32)
+    )
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -92,6 +94,8 @@ def test_heat_fades_and_is_drawn_and_written(tmp_path: Path) -> None:
     assert results[-1].drawn is not None
     blue, _, red = (int(c) for c in results[-1].image[307, 107])
     assert red > blue
-    assert cv2.imread(str(tmp_path / "heat-0.png")).shape == (480, 640, 3)
+    written = cv2.imread(str(tmp_path / "heat-0.png"))
+    assert written is not None
+    assert written.shape == (480, 640, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["heat-0.png"]
     assert heat.picture(seen(9).frame)[305, 105].any()

@@ -65,7 +65,7 @@ def test_dropped_frames_are_longer_steps(algorithm: Algorithm) -> None:
     track = Track(algorithm=algorithm)
     kept = np.random.default_rng(3).random(180) < 0.5
     kept[:4] = True
-    found = [tracks(track(one(i / 30, 60 + i * 3))) for i in np.flatnonzero(kept)]
+    found = [tracks(track(one(i / 30, 60 + i * 3))) for i in np.flatnonzero(kept).tolist()]
 
     assert set(itertools.chain(*found)) == {1}
 
@@ -164,7 +164,7 @@ def test_a_clock_that_is_set_back_or_leaps_ends_nothing() -> None:
     track, found = Track(), []
     for i in range(60):
         leap = 0 if i < 20 else -100 if i < 40 else 3600
-        live = {"captured_at": i / 30, "comes_from_video_file": False}
+        live: dict[str, Any] = {"captured_at": i / 30, "comes_from_video_file": False}
         found.append(tracks(track(one(i / 30 + leap, 100 + i, **live))))
     assert set(itertools.chain(*found)) == {1}
 

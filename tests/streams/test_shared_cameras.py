@@ -59,7 +59,8 @@ class Viewer:
     """Reads a view in a thread of its own, as far as it is let."""
 
     def __init__(self, view: SharedSource, patience: threading.Event | None = None) -> None:
-        self.view, self.captures, self.error = view, list[Capture](), None
+        self.view, self.captures = view, list[Capture]()
+        self.error: SourceError | None = None
         self._patience = patience
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
@@ -132,7 +133,7 @@ def test_a_loss_reaches_every_view_as_an_error_of_its_own() -> None:
     until(lambda: all(len(viewer.captures) > 2 for viewer in viewers))
     device.cameras[0].unplug()
     until(lambda: all(viewer.error is not None for viewer in viewers))
-    assert {viewer.error.code for viewer in viewers} == {StreamErrorCode.LOST}
+    assert {viewer.error and viewer.error.code for viewer in viewers} == {StreamErrorCode.LOST}
     assert len({id(viewer.error) for viewer in viewers}) == 3
     assert len(device.connections) == 0
 
@@ -151,6 +152,7 @@ def test_one_that_gave_up_a_hung_connection_gets_a_new_one_for_all(
     third = Viewer(device.view())
     until(lambda: len(third.captures) > 2)
     until(lambda: second.error is not None)
+    assert second.error is not None
     assert second.error.code is StreamErrorCode.TIMEOUT
     assert device.opened == 2
     until(lambda: device.open_now == 1)
