@@ -96,7 +96,7 @@ class Track(Stage):
         self._time, self._at = StreamTime(), 0.0
         self._follower, self._fresh = self._new(), True
         self._first, self._highest = 1, 0
-        self._tracks = Memory(_Track, lost_after)
+        self._tracks = self._nobody()
         self._last: _Last | None = None
 
     def __call__(self, result: Result) -> Result:
@@ -111,6 +111,11 @@ class Track(Stage):
             tracked = tracked[tracked.tracker_id >= 0]
         events = [*result.events, *events] if self._events else [*result.events]
         return replace(result, prediction=tracked, events=tuple(events), _wire=None)
+
+    def _nobody(self) -> Memory[_Track]:
+        """Keeps a little longer than the tracker: its seconds follow the usual step, which may
+        change."""
+        return Memory(_Track, 1.5 * self._lost_after + 0.5)
 
     def _new(self) -> Follower:
         return Follower(
@@ -141,7 +146,7 @@ class Track(Stage):
     def _end(self) -> list[tuple[int, _Track]]:
         """No track goes on; numbers do."""
         ended = self._tracks.items()
-        self._tracks = Memory(_Track, self._lost_after)
+        self._tracks = self._nobody()
         self._follower, self._fresh = self._new(), True
         self._first = self._highest + 1
         return ended

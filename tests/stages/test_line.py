@@ -45,11 +45,21 @@ def test_in_and_out_are_those_of_supervision() -> None:
     assert counts(results) == (theirs.in_count, theirs.out_count)
 
 
+def supervisions(results: list[Result], start: tuple[int, int], end: tuple[int, int]) -> int:
+    """How many crossings its own line counts."""
+    ends = supervision.Point(*start), supervision.Point(*end)
+    bottom = [supervision.Position.BOTTOM_CENTER]
+    line = supervision.LineZone(*ends, triggering_anchors=bottom)
+    for result in results:
+        line.trigger(result.prediction.to_supervision())
+    return int(line.in_count + line.out_count)
+
+
 def test_a_step_from_far_to_far_is_a_crossing() -> None:
-    """supervision misses it where neither end is beside the segment."""
-    line = Line(start=(300, 200), end=(340, 200))
-    results = walk(line, [(320, 100), (320, 470), (320, 110)])
+    """supervision's line does not see who is not beside the segment."""
+    results = walk(Line(start=(300, 200), end=(340, 200)), [(200, 100), (440, 300), (200, 100)])
     assert counts(results) == (1, 1)
+    assert supervisions(results, (300, 200), (340, 200)) == 0
 
 
 def test_who_passes_beside_the_ends_does_not_count() -> None:
@@ -68,6 +78,7 @@ def test_who_stops_on_the_line_and_trembles_counts_once_or_not_at_all() -> None:
     through = walk(Line(**DOWN), [(250, 300), *trembling, (390, 300)])
     back = walk(Line(**DOWN), [(250, 300), *trembling, (250, 300)])
     assert counts(through) == (1, 0)
+    assert supervisions(through, (320, 100), (320, 400)) > 10
     assert counts(back) == (0, 0)
 
 
