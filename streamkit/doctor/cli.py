@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,21 +49,33 @@ def doctor(  # noqa: PLR0913 - one parameter per option of the command
     from streamkit.doctor.findings import Verdict
     from streamkit.doctor.show import show
 
-    logging.getLogger("streamkit").setLevel(logging.ERROR)  # what it would say are findings here
     given: dict[str, Any] = {"username": username, "password": password}
     given["ca_file"] = None if ca_file is None else str(ca_file)
     options = {name: value for name, value in given.items() if value is not None}
     if no_tls_verify:
         options["tls_verify"] = False
     examination = Examination(reference, options, seconds, timeout)
-    if as_json:
-        for _ in examination.steps():
-            pass
-        typer.echo(json.dumps(examination.as_dict(), indent=1))
-    else:
-        show(examination)
+    with _quiet():
+        if as_json:
+            for _ in examination.steps():
+                pass
+            typer.echo(json.dumps(examination.as_dict(), indent=1))
+        else:
+            show(examination)
     if examination.verdict is Verdict.FAILED:
         raise typer.Exit(3)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What would be logged while a camera is examined are findings."""
+    log = logging.getLogger("streamkit")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _duration(text: str | float) -> float:

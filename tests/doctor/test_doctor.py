@@ -118,7 +118,7 @@ def test_the_transport_that_works_is_recommended(
 def test_pictures_that_show_nothing_are_told(fault: str, code: str) -> None:
     with Lab([Camera(name="a")], seed=1) as lab:
         lab["a"].fault(fault)
-        found = examined(lab["a"].url, seconds=2.0)
+        found = examined(lab["a"].url, seconds=4.0)
     assert (found["view"].verdict, found["view"].code) == (Verdict.WARNING, code)
     assert found["view"].advice
 
