@@ -20,6 +20,7 @@ from streamkit.chaos import cli as chaos_cli
 from streamkit.doctor import cli as doctor_cli
 from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
 from streamkit.packaging import cli as packaging_cli
+from streamkit.terminal import paper
 from streamkit.tune import cli as tune_cli
 
 if TYPE_CHECKING:
@@ -182,7 +183,6 @@ app.command("tune")(tune_cli.tune)
 @app.command()
 def settings() -> None:
     """Show every setting: its environment variable, its value here, and what it is for."""
-    from rich.console import Console
     from rich.table import Table
 
     from streamkit.settings import Settings, variable
@@ -193,7 +193,7 @@ def settings() -> None:
     for name, value in Settings.load():
         about = Settings.model_fields[name].description or ""
         table.add_row(variable(name), _shown(value), about)
-    Console(width=None if sys.stdout.isatty() else 160, markup=False).print(table)
+    paper(160, markup=False).print(table)
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from streamkit.errors import SinkError
 from streamkit.pipeline import InferencePipeline
+from streamkit.terminal import paper
 
 _WIDE = 140  # columns where there is no terminal to ask
 _CARET = 3  # columns kept free: a terminal writes ^C behind the last line, which must not wrap
@@ -33,7 +33,7 @@ def play(pipeline: InferencePipeline, *, quiet: bool = False) -> None:
     Raises what ended the run, ``KeyboardInterrupt`` on Ctrl-C, and ``SinkError`` when it ended
     well but a sink did not take everything.
     """
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, markup=False, highlight=False)
+    console = paper(_WIDE, markup=False, highlight=False)
     live = Live(Board(pipeline), console=Console(stderr=True), transient=True, refresh_per_second=5)
     shown = live if live.console.is_terminal and not quiet else nullcontext()
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from streamkit.terminal import paper
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -253,8 +254,7 @@ def _size(count: int) -> str:
 
 
 def _print(table: Table) -> None:
-    from rich.console import Console
 
     for column in table.columns:
         column.overflow = "fold"  # a checksum or a path is worth nothing without its end
-    Console(width=None if sys.stdout.isatty() else _WIDE, markup=False).print(table)
+    paper(_WIDE, markup=False).print(table)

@@ -6,9 +6,11 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from streamkit.errors import ConfigError, StreamkitError
+
+T = TypeVar("T")
 
 
 def load(table: Mapping[str, str], name: str) -> Callable[..., Any]:
@@ -73,6 +75,16 @@ def check(
         option: _typed(name, option, value, signature.parameters.get(option))
         for option, value in options.items()
     }
+
+
+def switched(made_by: Callable[..., T], name: str, given: bool | Mapping[str, Any]) -> T | None:
+    """``True``: with its defaults; some of its options by name; ``False``: ``None``.
+
+    Raises ``ConfigError`` as ``check`` does.
+    """
+    if isinstance(given, Mapping):
+        return made_by(**check(made_by, name, given))
+    return made_by() if given else None
 
 
 def _typed(name: str, option: str, value: Any, parameter: inspect.Parameter | None) -> Any:

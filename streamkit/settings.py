@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -351,6 +352,11 @@ _PLAIN = (
     ("LC_", "LD_", "DYLD_", "SSL_CERT_", "CUDA_", "NVIDIA_", "LIBVA_", "VDPAU_", "DRI_", "XDG_"),
 )
 """Names, and beginnings of names, of variables that hold no secrets."""
+
+
+def whole_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with ``more`` on top, for a child that is to be as it is."""
+    return {**os.environ, **more}
 
 
 def plain_environment() -> dict[str, str]:

@@ -20,7 +20,7 @@ LEVELS = [
     {"sources", "models", "stages", "sinks"},
     {"streams", "delivery", "engine", "quality", "run", "way", "roster", "dispatch", "watchdog",
      "options", "pipeline", "spec"},
-    {"console", "cli", "models_cli", "bench", "chaos", "doctor", "packaging", "tune",
+    {"terminal", "console", "cli", "models_cli", "bench", "chaos", "doctor", "packaging", "tune",
      "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +10,12 @@ import typer
 
 from streamkit.bench import cost_cli, whole_cli
 from streamkit.bench.soak_cli import soak
+from streamkit.terminal import paper
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from streamkit.bench.measure import Comparison, Spread
+    from streamkit.bench.measure import Comparison
     from streamkit.bench.models import Case
 
 app = typer.Typer(no_args_is_help=True, help="Measure streamkit on this machine.")
@@ -38,7 +38,6 @@ def models(json_path: Json = None, rounds: Rounds = 9) -> None:
 
     Milliseconds per call: the median, with the least and the greatest of all turns.
     """
-    from rich.console import Console
 
     from streamkit.bench.models import run
 
@@ -51,7 +50,7 @@ def models(json_path: Json = None, rounds: Rounds = 9) -> None:
     run(rounds, told)
     if json_path is not None:
         json_path.write_text(json.dumps({"models": figures, "machine": machine()}, indent=1))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    paper(160).print(table)
 
 
 @app.command()
@@ -68,8 +67,6 @@ def decode(
     """
     from tempfile import TemporaryDirectory
 
-    from rich.console import Console
-
     from streamkit.bench import decode as bench
 
     table, figures = _decode_table(), list[dict[str, Any]]()
@@ -82,7 +79,7 @@ def decode(
         bench.run(bench.samples_of(clip, Path(folder)), rounds, told)
     if json_path is not None:
         json_path.write_text(json.dumps({"decode": figures, "machine": machine()}, indent=1))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    paper(160).print(table)
 
 
 def _decode_table() -> Table:
@@ -119,15 +116,8 @@ def _table() -> Table:
 def _row(case: Case, result: Comparison) -> list[str]:
     target = f"{case.target:g}" if case.target else ""
     cpu = [f"{1e3 * seconds:.2f}" for seconds in (result.plain_cpu, result.ours_cpu)]
-    times = [_spread(spread, 1e3, 2) for spread in (result.plain, result.ours)]
-    return [case.name, *times, *cpu, _spread(result.ratio, 1, 1), target]
-
-
-def _spread(spread: Spread, factor: float, places: int) -> str:
-    middle, low, high = (
-        f"{factor * figure:.{places}f}" for figure in (spread.median, spread.low, spread.high)
-    )
-    return f"{middle} ({low} - {high})"
+    times = [spread.text(1e3, 2) for spread in (result.plain, result.ours)]
+    return [case.name, *times, *cpu, result.ratio.text(1, 1), target]
 
 
 def machine() -> dict[str, Any]:

@@ -47,14 +47,12 @@ class Subject:
 
 def subject(clip: Path, model: str, frames: int) -> Subject:
     """Look the model up, and load it once to know its classes and size."""
-    from streamkit.models.assembly import access_of, api_of, store_of
-    from streamkit.models.ids import locate
     from streamkit.models.manager import ModelManager
     from streamkit.settings import Settings
+    from streamkit.tune.lookup import package_of
 
     settings = Settings.load()
-    api = api_of(settings)
-    package = store_of(settings, api, access_of(settings, api)).find(locate(model), None)
+    package = package_of(settings, model)
     manager = ModelManager.of(settings)
     with manager.pin(model) as shared:
         loaded: Any = shared.model

@@ -37,9 +37,7 @@ class Cost:
         """For JSON."""
         spreads = {"whole": self.whole, "glue": self.glue, "drawing": self.drawing}
         spreads["over"] = self.over
-        told: dict[str, Any] = {
-            name: {"median": s.median, "low": s.low, "high": s.high} for name, s in spreads.items()
-        }
+        told: dict[str, Any] = {name: s.as_dict() for name, s in spreads.items()}
         paths = [{"path": list(path), "seconds": s} for path, s in sorted(self.paths.items())]
         return {**told, "found": self.found, "paths": paths}
 

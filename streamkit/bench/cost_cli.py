@@ -22,7 +22,6 @@ from streamkit.bench.whole_cli import (
     Rounds,
     numbers,
     show,
-    shown,
     status_line,
     subject_of,
     written,
@@ -98,7 +97,7 @@ def _table(found: Cost) -> Table:
     )
     for name, spread, factor in rows:
         if spread.high:
-            table.add_row(name, *shown(spread, factor, 2).split(" ", 1))
+            table.add_row(name, *spread.text(factor, 2).split(" ", 1))
     return table
 
 
@@ -125,7 +124,7 @@ def memory(  # noqa: PLR0913 - options
     table = Table("cameras", title=f"{fps:g} of {rate:g} a second each", title_justify="left")
     table.add_column("resident MB", justify="right")
     for count, spread in found.resident.items():
-        table.add_row(str(count), shown(spread, 2.0**-20, 1))
+        table.add_row(str(count), spread.text(2.0**-20, 1))
     table.add_section()
     table.add_row("each further one", f"{found.each * 2.0**-20:.1f}")
     show(table)

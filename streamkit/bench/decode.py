@@ -91,8 +91,8 @@ class Result:
             "decoded": self.decoded,
             "passed": self.passed,
             "mode": self.mode,
-            "cpu_seconds_per_minute": {"median": cpu.median, "low": cpu.low, "high": cpu.high},
-            "ratio": {"median": ratio.median, "low": ratio.low, "high": ratio.high},
+            "cpu_seconds_per_minute": cpu.as_dict(),
+            "ratio": ratio.as_dict(),
             "rounds": len(self.cpu),
         }
 

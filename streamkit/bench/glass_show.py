@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from streamkit.bench.contestants import Subject
-    from streamkit.bench.measure import Spread
 
 
 def before_camera(
@@ -33,7 +32,7 @@ def before_camera(
     return found + seen(contestants, 30.0, 10.0, rounds, told)
 
 
-def table_of(found: Sequence[Seen], shown: Callable[[Spread, float, int], str]) -> Table:
+def table_of(found: Sequence[Seen]) -> Table:
     """Ages in milliseconds, from the camera's clock to the sink."""
     from rich.table import Table
 
@@ -42,7 +41,7 @@ def table_of(found: Sequence[Seen], shown: Callable[[Spread, float, int], str]) 
         table.add_column(title, justify="right")
     for each in found:
         sink = "" if each.sink_rate is None else f", sink of {each.sink_rate:g} a second"
-        cells = [shown(each.delivered, 1, 1), shown(each.age_p50, 1e3, 0)]
-        cells += [shown(each.age_p99, 1e3, 0), shown(each.growth, 1e3, 0)]
+        cells = [each.delivered.text(1, 1), each.age_p50.text(1e3, 0)]
+        cells += [each.age_p99.text(1e3, 0), each.growth.text(1e3, 0)]
         table.add_row(f"{each.fps:g}{sink}", each.name, *cells)
     return table

@@ -28,6 +28,17 @@ class Spread:
         """Of one figure or more."""
         return cls(float(np.median(figures)), min(figures), max(figures))
 
+    def as_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return {"median": self.median, "low": self.low, "high": self.high}
+
+    def text(self, factor: float, places: int) -> str:
+        """For tables: each figure times ``factor``."""
+        middle, low, high = (
+            f"{factor * figure:.{places}f}" for figure in (self.median, self.low, self.high)
+        )
+        return f"{middle} ({low} - {high})"
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -44,9 +55,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         spreads = {"plain": self.plain, "ours": self.ours, "ratio": self.ratio}
-        told: dict[str, Any] = {
-            name: {"median": s.median, "low": s.low, "high": s.high} for name, s in spreads.items()
-        }
+        told: dict[str, Any] = {name: s.as_dict() for name, s in spreads.items()}
         return told | {
             "plain_cpu": self.plain_cpu,
             "ours_cpu": self.ours_cpu,

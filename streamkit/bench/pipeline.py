@@ -94,4 +94,4 @@ def limited(subject: Subject, rounds: int, told: Callable[[], None]) -> Floor:
 
 
 def _plain(spreads: Mapping[str, Spread]) -> dict[str, dict[str, float]]:
-    return {n: {"median": s.median, "low": s.low, "high": s.high} for n, s in spreads.items()}
+    return {name: spread.as_dict() for name, spread in spreads.items()}

@@ -7,7 +7,6 @@ birth of the process to the first prediction; resident is the most memory it hel
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 from streamkit.bench.measure import Spread
 from streamkit.errors import ConfigError
+from streamkit.settings import whole_environment
 
 _LIMIT = 900
 """Seconds after which a contestant is given up."""
@@ -70,7 +70,7 @@ class Contestant:
             born = time.time()
             done = subprocess.run(
                 [*self.command, json.dumps(task)],
-                env={**os.environ, **self.environment},
+                env=whole_environment(self.environment),
                 capture_output=True,
                 text=True,
                 timeout=_LIMIT,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from streamkit.terminal import paper
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +39,6 @@ def soak(
     Real RTSP cameras on loopback, served by GStreamer. Exit code 1 when a verdict fails. Ctrl-C
     gives the verdict so far.
     """
-    from rich.console import Console
 
     from streamkit.bench import graph
     from streamkit.bench.soak import Soak
@@ -53,7 +53,7 @@ def soak(
         json_path.write_text(json.dumps(_written(record, verdicts), indent=1))
     if picture is not None:
         graph.draw(record, verdicts, picture)
-    Console(width=None if sys.stdout.isatty() else 160).print(_streams(record), _table(verdicts))
+    paper(160).print(_streams(record), _table(verdicts))
     if failed := [verdict.name for verdict in verdicts if not verdict.passed]:
         typer.echo(f"failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)

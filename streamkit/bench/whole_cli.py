@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamkit.terminal import paper
+
 if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
     from streamkit.bench.contestants import Subject
     from streamkit.bench.crowd import Overload
-    from streamkit.bench.measure import Spread
     from streamkit.bench.pipeline import Race
 
 Clip = Annotated[Path, typer.Option("--clip", help="A video file.")]
@@ -95,11 +95,11 @@ def limit(
     table = Table("part", title=f"CPU ms per frame, {found.provider}", title_justify="left")
     table.add_column("median (least - most)", justify="right")
     for name, spread in found.parts.items():
-        table.add_row(name, shown(spread, 1e3, 2))
+        table.add_row(name, spread.text(1e3, 2))
     table.add_section()
-    table.add_row("the whole pipeline", shown(found.whole, 1e3, 2))
-    table.add_row("less decode and session", shown(found.glue, 1e3, 2))
-    table.add_row("as a multiple of them", shown(found.over, 1, 3))
+    table.add_row("the whole pipeline", found.whole.text(1e3, 2))
+    table.add_row("less decode and session", found.glue.text(1e3, 2))
+    table.add_row("as a multiple of them", found.over.text(1, 3))
     show(table)
 
 
@@ -125,9 +125,9 @@ def streams(
     for title in ("cores", "of the floor", "served %", "age ms p50", "age ms p99", "memory MB"):
         table.add_column(title, justify="right")
     for crowd in found:
-        cells = [shown(crowd.cpu, 1, 2), shown(crowd.over, 1, 2), shown(crowd.served, 100, 0)]
-        cells += [shown(crowd.age_p50, 1e3, 0), shown(crowd.age_p99, 1e3, 0)]
-        table.add_row(str(crowd.cameras), *cells, shown(crowd.resident, 2.0**-20, 0))
+        cells = [crowd.cpu.text(1, 2), crowd.over.text(1, 2), crowd.served.text(100, 0)]
+        cells += [crowd.age_p50.text(1e3, 0), crowd.age_p99.text(1e3, 0)]
+        table.add_row(str(crowd.cameras), *cells, crowd.resident.text(2.0**-20, 0))
     show(table)
 
 
@@ -164,8 +164,8 @@ def _latency_table(found: Sequence[Overload]) -> Table:
         table.add_column(title, justify="right")
     for each in found:
         sink = "" if each.sink_rate is None else f", sink of {each.sink_rate:g} a second"
-        cells = [f"{each.fps:.1f}", shown(each.model, 1e3, 1), shown(each.age_p50, 1e3, 0)]
-        cells += [shown(each.age_p99, 1e3, 0), shown(each.in_models, 1, 2)]
+        cells = [f"{each.fps:.1f}", each.model.text(1e3, 1), each.age_p50.text(1e3, 0)]
+        cells += [each.age_p99.text(1e3, 0), each.in_models.text(1, 2)]
         table.add_row(f"{each.load:g}x{sink}", *cells)
     return table
 
@@ -186,7 +186,7 @@ def _before_camera(
         wanted = numbers(loads, float)
         found = before_camera(asked, others, wanted, rounds, Path(folder), status.update)
     written(json_path, {"latency": [each.as_dict() for each in found]})
-    show(table_of(found, shown))
+    show(table_of(found))
 
 
 def _race(clip: Path, model: str, against: Sequence[str] | None, frames: int, rounds: int) -> Race:
@@ -242,20 +242,12 @@ def _race_table(race: Race, figures: Sequence[str]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for figure in figures:
-        own = [shown(spreads(goes)[figure], *_SCALE[figure]) for goes in race.goes.values()]
+        own = [spreads(goes)[figure].text(*_SCALE[figure]) for goes in race.goes.values()]
         table.add_row(_TITLES[figure], *own)
-        ratios = [shown(race.ratios(name)[figure], 1, 2) for name in race.goes]
+        ratios = [race.ratios(name)[figure].text(1, 2) for name in race.goes]
         table.add_row(f"   {race.first} of it", "", *ratios[1:], style="bold")
     table.add_row("objects found", *(str(goes[-1].found) for goes in race.goes.values()))
     return table
-
-
-def shown(spread: Spread, factor: float, places: int) -> str:
-    """A median, with the least and the greatest."""
-    middle, low, high = (
-        f"{factor * figure:.{places}f}" for figure in (spread.median, spread.low, spread.high)
-    )
-    return f"{middle} ({low} - {high})"
 
 
 def written(path: Path | None, figures: Mapping[str, Any]) -> None:
@@ -268,9 +260,8 @@ def written(path: Path | None, figures: Mapping[str, Any]) -> None:
 
 def show(table: Table) -> None:
     """Print it, as wide as it has to be."""
-    from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    paper(_WIDE).print(table)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamkit.errors import ConfigError, StreamkitError
+from streamkit.terminal import paper
 
 if TYPE_CHECKING:
     from streamkit.chaos.lab import Lab
@@ -97,9 +98,8 @@ def _list() -> None:
 
 
 def _console() -> Any:
-    from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False)
+    return paper(160, markup=False, highlight=False)
 
 
 def _serve(scenario: Scenario, seed: int) -> None:

@@ -15,6 +15,7 @@ from streamkit.doctor import clip
 from streamkit.doctor.pictures import watch
 from streamkit.doctor.plan import Answer, Plan, Wish
 from streamkit.doctor.trial import Load, Trial
+from streamkit.terminal import paper
 
 _WIDE = 100  # columns where there is no terminal to ask
 
@@ -25,7 +26,7 @@ def planned(wish: Wish, *, as_json: bool) -> bool:
     if as_json:
         sys.stdout.write(json.dumps(answer.as_dict(), indent=1) + "\n")
     else:
-        console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+        console = paper(_WIDE, highlight=False)
         console.print(_table(answer), answer.text)
     return answer.fits
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.text import Text
 from streamkit.doctor import advice
 from streamkit.doctor.examine import Examination
 from streamkit.doctor.findings import Finding, Verdict
+from streamkit.terminal import paper
 
 _MARKS = {
     Verdict.GOOD: ("✓", "green"),
@@ -26,7 +26,7 @@ _WIDE = 120  # columns where there is no terminal to ask
 
 def show(examination: Examination) -> None:
     """Examine, and print each finding as it comes."""
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    console = paper(_WIDE, highlight=False)
     console.print(Text(examination.name, style="bold"))
     waiting = console.status("examining") if console.is_terminal else nullcontext()
     with waiting:

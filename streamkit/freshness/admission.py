@@ -37,9 +37,7 @@ class AdmissionOptions:
     @classmethod
     def of(cls, given: bool | Mapping[str, Any]) -> AdmissionOptions | None:
         """``True``, or some of the options by name; ``None``: everything is admitted."""
-        if isinstance(given, Mapping):
-            return cls(**plugins.check(cls, "admission", given))
-        return cls() if given else None
+        return plugins.switched(cls, "admission", given)
 
 
 def rate(

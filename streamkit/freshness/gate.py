@@ -60,9 +60,7 @@ class GateOptions:
     @classmethod
     def of(cls, given: bool | Mapping[str, Any]) -> GateOptions | None:
         """``True``, or some of the options by name; ``None``: no gate is wanted."""
-        if isinstance(given, Mapping):
-            return cls(**plugins.check(cls, "motion_gate", given))
-        return cls() if given else None
+        return plugins.switched(cls, "motion_gate", given)
 
 
 class MotionGate:

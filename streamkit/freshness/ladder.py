@@ -50,9 +50,7 @@ class DegradeOptions:
     @classmethod
     def of(cls, given: bool | Mapping[str, Any]) -> DegradeOptions | None:
         """``True``, or some of the options by name; ``None``: never."""
-        if isinstance(given, Mapping):
-            return cls(**plugins.check(cls, "degrade", given))
-        return cls() if given else None
+        return plugins.switched(cls, "degrade", given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from streamkit.errors import ConfigError, ModelCacheError
 from streamkit.models.access import AccessControl
+from streamkit.models.devices import cores
 from streamkit.models.ids import ModelId, Where
 from streamkit.models.preprocess import Switches
 from streamkit.models.remote import RemoteFile
@@ -38,7 +38,7 @@ def execution_of(settings: Settings) -> Execution:
     return Execution(
         settings.onnxruntime_execution_providers,
         settings.required_onnx_providers,
-        settings.model_threads or (1 if frugal else max(1, _cores() // 2)),
+        settings.model_threads or (1 if frugal else max(1, cores() // 2)),
         inter_op_threads=settings.ort_inter_op_threads,
         spinning=settings.ort_spinning,
         arena=settings.ort_arena,
@@ -65,13 +65,6 @@ def tensorrt_cache_of(settings: Settings) -> Path:
             f"TENSORRT_CACHE_PATH {chosen} is in the model cache {models}: keep engines beside it"
         )
     return chosen
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def switches_of(settings: Settings) -> Switches:

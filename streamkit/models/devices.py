@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -25,6 +26,13 @@ TENSORRT: Final = "TensorrtExecutionProvider"
 OPENVINO: Final = "OpenVINOExecutionProvider"
 
 _PLUGIN: Final = "onnxruntime_ep_openvino"
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def usable(wanted: Sequence[str], required: Sequence[str] = ()) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streamkit.models.devices import CPU
+from streamkit.models.devices import CPU, cores
 from streamkit.models.execution import Execution
 from streamkit.models.store.package import Package
 from streamkit.settings import Settings
@@ -171,8 +171,7 @@ def folder_of(settings: Settings) -> Path:
 @functools.cache
 def machine() -> str:
     """What a measurement holds for: this processor, its cores, these versions."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    known = [platform.machine(), processor(), str(cores)]
+    known = [platform.machine(), processor(), str(cores())]
     for package in ("onnxruntime-gpu", "onnxruntime", "onnxruntime-ep-openvino"):
         try:
             known.append(f"{package} {version(package)}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from streamkit.terminal import paper
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,16 +120,22 @@ def _looked_up(settings: Settings, model: str) -> tuple[Path, tuple[int, int], b
 
 
 def _tuner(weights: Path, size: tuple[int, int], place: str | None, goal: Goal) -> Tuner:
-    from streamkit.models.devices import CPU, CUDA, OPENVINO, TENSORRT, openvino_devices, usable
+    from streamkit.models.devices import (
+        CPU,
+        CUDA,
+        OPENVINO,
+        TENSORRT,
+        cores,
+        openvino_devices,
+        usable,
+    )
     from streamkit.tune.pictures import gathered
     from streamkit.tune.tuner import Tuner
 
     providers = list(usable((CUDA, TENSORRT, "CoreMLExecutionProvider", CPU)))
     providers += [OPENVINO] if openvino_devices() and OPENVINO not in providers else []
-    able = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1
     shown = gathered(place, _COUNT, size)
-    return Tuner(weights, shown, tuple(providers), cores, inexact=place is not None, goal=goal)
+    return Tuner(weights, shown, tuple(providers), cores(), inexact=place is not None, goal=goal)
 
 
 @contextmanager
@@ -155,9 +161,8 @@ def _progress(tuner: Tuner) -> Iterator[None]:
 
 
 def _show(tuner: Tuner, tuning: Tuning | None) -> None:
-    from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    console = paper(_WIDE, highlight=False)
     console.print(_table(tuner))
     if tuning is None:
         console.print("The exact path stays: nothing that says the same is steadily faster.")
