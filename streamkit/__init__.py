@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         StreamkitError,
         StreamOperationNotAllowedError,
     )
-    from streamkit.events import StatusUpdate, UpdateSeverity
+    from streamkit.events import Event, Evidence, StatusUpdate, UpdateSeverity
     from streamkit.frame import VideoFrame
     from streamkit.models import get_model
     from streamkit.options import SinkMode, SourceReference
@@ -71,7 +71,7 @@ _HOMES = {
         "StreamOperationNotAllowedError",
         "StreamkitError",
     ),
-    "events": ("StatusUpdate", "UpdateSeverity"),
+    "events": ("Event", "Evidence", "StatusUpdate", "UpdateSeverity"),
     "frame": ("VideoFrame",),
     "models": ("get_model",),
     "options": ("SinkMode", "SourceReference"),
@@ -102,6 +102,8 @@ __all__ = [
     "BufferFillingStrategy",
     "ConfigError",
     "Detections",
+    "Event",
+    "Evidence",
     "InMemoryBufferSink",
     "InferenceError",
     "InferencePipeline",

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 import typer
 from typer.exceptions import Abort
 
-from streamkit import models_cli
+from streamkit import blocks_cli, documents_cli, models_cli, outbox_cli
 from streamkit.bench import cli as bench_cli
 from streamkit.chaos import cli as chaos_cli
 from streamkit.doctor import cli as doctor_cli
 from streamkit.errors import ConfigError, ModelError, SinkError, SourceError, StreamkitError
 from streamkit.packaging import cli as packaging_cli
+from streamkit.server import cli as server_cli
 from streamkit.terminal import paper
 from streamkit.tune import cli as tune_cli
 
 if TYPE_CHECKING:
+    from streamkit.documents.places import Places
+    from streamkit.pipeline import InferencePipeline
     from streamkit.spec import PipelineSpec
 
 app = typer.Typer(
@@ -33,9 +36,15 @@ app = typer.Typer(
     help="Point it at cameras and a model; get events.",
 )
 app.add_typer(models_cli.app, name="models")
+app.add_typer(outbox_cli.app, name="outbox")
 app.add_typer(bench_cli.app, name="bench")
 app.add_typer(packaging_cli.app, name="package")
 app.command("chaos")(chaos_cli.chaos)
+app.command("serve")(server_cli.serve)
+app.command("blocks")(blocks_cli.blocks)
+app.command("check")(documents_cli.check)
+app.command("graph")(documents_cli.graph)
+app.command("schema")(documents_cli.schema)
 app.command("doctor")(doctor_cli.doctor)
 app.command("plan")(doctor_cli.plan)
 
@@ -73,6 +82,9 @@ Profile = Annotated[
     str | None, typer.Option("--profile", help="low-power, for small machines; or default.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
+Watched = Annotated[
+    bool, typer.Option("--watch", help="Go over to the document when it changes, as on SIGHUP.")
+]
 
 
 @app.command()
@@ -89,22 +101,58 @@ def run(  # noqa: PLR0913 - one parameter per option of the command
     exact: Exact = False,
     profile: Profile = None,
     quiet: Quiet = False,
+    given: documents_cli.Set = None,
+    watch: Watched = False,
 ) -> None:
     """Run a pipeline document, or sources through a model. Ctrl-C stops it; a table ends it.
 
     Options add to the document or replace what it says.
     """
-    with _signals_exit():
-        from streamkit.spec import build_pipeline
+    asked = {"sources": source, "max_fps": max_fps, "exact": exact or None, "profile": profile}
 
-        written = _written(document) if document else {}
-        asked = {"sources": source, "max_fps": max_fps, "exact": exact or None, "profile": profile}
-        merged = written | {k: v for k, v in asked.items() if v not in (None, [])}
+    def read() -> PipelineSpec:
+        written, places = _written(document, given) if document else ({}, None)
+        own = {k: v for k, v in asked.items() if v not in (None, [])}
+        merged = written | own
         merged["require_sources"] = not keep_trying and merged.get("require_sources", True)
         _merge_model(merged, model, confidence)
         _add_outputs(merged, save, jsonl, show)
-        pipeline = build_pipeline(_checked(merged, str(document or "command line")))
-    _play(pipeline, quiet=quiet)
+        return _checked(merged, places.without(own) if places else Places("command line"))
+
+    with _signals_exit():
+        from streamkit.documents.places import Places
+        from streamkit.spec import build_pipeline
+
+        spec = read()
+        pipeline = build_pipeline(spec)
+    with _reloading(pipeline, spec, read, document, watch=watch):
+        _play(pipeline, quiet=quiet)
+
+
+@contextmanager
+def _reloading(
+    pipeline: InferencePipeline,
+    spec: PipelineSpec,
+    read: Callable[[], PipelineSpec],
+    document: Path | None,
+    *,
+    watch: bool,
+) -> Iterator[None]:
+    """Inside, SIGHUP (with ``watch`` a change, too) makes ``pipeline`` go over to the document."""
+    if document is None:
+        yield
+        return
+    from streamkit.documents.watch import Watch
+
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    path = document.absolute() if watch else None
+    with Watch(pipeline, spec, read, lambda line: typer.echo(line, err=True), path) as watching:
+        before = hang_up and signal.signal(hang_up, lambda *_: watching.again())
+        try:
+            yield
+        finally:
+            if hang_up:
+                signal.signal(hang_up, before)
 
 
 @contextmanager
@@ -124,12 +172,15 @@ def _signals_exit() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _written(document: Path) -> dict[str, Any]:
-    """What the document says; modules that it names may lie beside it."""
+def _written(document: Path, given: list[str] | None) -> tuple[dict[str, Any], Places]:
+    """What the document says, and where; modules that it names may lie beside it."""
+    from streamkit.documents.check import beside
+    from streamkit.documents.variables import pairs
     from streamkit.spec import PipelineSpec
 
-    sys.path.append(str(document.resolve().parent))
-    return PipelineSpec.load(document).model_dump(exclude_unset=True)
+    beside(document)
+    spec = PipelineSpec.load(document, pairs(given))
+    return spec.model_dump(exclude_unset=True, by_alias=True), spec.places
 
 
 def _merge_model(merged: dict[str, Any], model: str | None, confidence: float | None) -> None:
@@ -153,7 +204,7 @@ def _add_outputs(merged: dict[str, Any], save: Path | None, jsonl: Path | None, 
     merged |= {"sinks": sinks, "stages": stages}
 
 
-def _checked(merged: dict[str, Any], where: str) -> PipelineSpec:
+def _checked(merged: dict[str, Any], places: Places) -> PipelineSpec:
     from streamkit.spec import PipelineSpec
 
     missing = [
@@ -163,7 +214,7 @@ def _checked(merged: dict[str, Any], where: str) -> PipelineSpec:
     ]
     if missing:
         raise ConfigError(f"name a pipeline document, or {' and '.join(missing)}")
-    return PipelineSpec.of(merged, where)
+    return PipelineSpec.of(merged, places=places)
 
 
 def _play(pipeline: Any, *, quiet: bool) -> None:

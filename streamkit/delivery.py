@@ -7,18 +7,67 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
+from streamkit.errors import ClosedError, ConfigError
 from streamkit.events import DropCause, EventType, Reporter, Throttle
 from streamkit.meters import Histogram
+from streamkit.packets import Packets
 from streamkit.predictions import Result
-from streamkit.scheduler import FINITE, Lane, LanePolicy, Scheduler
+from streamkit.scheduler import FINITE, Lane, LanePolicy, Overflow, Scheduler, Ticket
 from streamkit.sinks.base import Sink
 
 log = logging.getLogger(__name__)
 
 Write: TypeAlias = Callable[[Sequence[Result]], None]
+
+_EVENTFUL = 64
+"""Results with events of one stream that may wait for a sink that loses none."""
+
+
+class Intake:
+    """A stream's way into one sink: a lane, and what it lets through."""
+
+    def __init__(self, lane: Lane[Result], *, takes_events: bool) -> None:
+        self.lane = lane
+        self.takes_events = takes_events
+        """Only results with events pass; else all do but those that close a stream."""
+
+    def put(self, result: Result) -> None:
+        """Offer a result. ``ClosedError`` once closed."""
+        if result.events if self.takes_events else not result.closing:
+            self.lane.put(result)
+
+    def rest(self, idle: bool) -> None:
+        """Whether somebody may wait for it."""
+        self.lane.rest(idle)
+
+    def close(self, *, discard: bool = False) -> None:
+        """No more results. What waits is written, or dropped on ``discard``; events never are."""
+        self.lane.close(discard=discard and not self.takes_events)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a sink has beside ``write`` and ``close``, under the names it has there."""
+
+    forget: Callable[[int], None] | None = None
+    takes_events: bool = False
+    drain: Callable[[], None] = lambda: None
+    hurry: Callable[[], None] = lambda: None
+    stats: Callable[[], Mapping[str, Any]] = dict
+    every: float | None = None
+    tick: Callable[[], None] = lambda: None
+    follow: Callable[[int, Callable[[], str], Packets | None], None] | None = None
+    waited_for: bool = True
+
+    @classmethod
+    def of(cls, sink: Sink) -> Hooks:
+        """Those that ``sink`` has."""
+        names = [each.name for each in fields(cls)]
+        return cls(**{name: getattr(sink, name) for name in names if hasattr(sink, name)})
 
 
 class Delivery:
@@ -38,9 +87,18 @@ class Delivery:
         capacity: int = 1,
         rounds: bool = False,
         max_wait: float = 0.0,
-        forget: Callable[[int], None] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
+        self._hooks = hooks or Hooks()
         self.name = name
+        self.takes_events = self._hooks.takes_events
+        """It gets only results that have events, and loses none: live streams wait for it, too."""
+        self.given: object = None
+        """What it was made from."""
+        self.wants: Callable[[str | None], bool] = lambda _key: True
+        """Whether results of the stream with this key go there."""
+        self.takes_packets = False
+        """It records streams as they came: they have to keep their packets."""
         self.main_thread = False
         """It wants to be run by the thread that starts the pipeline."""
         self.written = 0
@@ -57,7 +115,9 @@ class Delivery:
         self._inbox: Scheduler[Result] = Scheduler(
             sys.maxsize if rounds else 1, max_wait if rounds else 0.0, one_per_lane=True
         )
-        self._forget = forget
+        self._due = None if self._hooks.every is None else time.monotonic()
+        """When the sink is to be called though nothing comes."""
+        self._new: deque[tuple[int, Callable[[], str], Packets | None]] = deque()
         self._known: set[int] = set()
         """Sources of which results were written."""
         self._gone: deque[int] = deque(maxlen=4096)
@@ -79,27 +139,46 @@ class Delivery:
             if getattr(sink, "closed", False):
                 delivery.on_over()
 
+        hooks = Hooks.of(sink)
         capacity = int(getattr(sink, "capacity", 1))
-        forget = getattr(sink, "forget", None)
-        delivery = cls(name, write, sink.close, reporter, capacity=capacity, forget=forget)
+        capacity = max(capacity, _EVENTFUL) if hooks.takes_events else capacity
+        delivery = cls(name, write, sink.close, reporter, capacity=capacity, hooks=hooks)
         delivery.main_thread = bool(getattr(sink, "main_thread", False))
+        delivery.takes_packets = bool(getattr(sink, "takes_packets", False))
         return delivery
 
-    def open(self) -> Lane[Result]:
-        """A stream's lane into this sink; ``adopt`` tells it what kind of stream that is."""
-        return self._inbox.open(FINITE, on_drop=self._drop)
+    def open(self) -> Intake:
+        """A stream's way into this sink; ``adopt`` tells it what kind of stream that is."""
+        lane = self._inbox.open(FINITE, on_drop=self._drop)
+        return Intake(lane, takes_events=self.takes_events)
 
-    def adopt(self, lane: Lane[Result], *, live: bool, burst: int = 1) -> None:
-        """Results of a live stream never wait for a slow sink; those of a finite one always do.
+    def adopt(self, intake: Intake, *, live: bool, burst: int = 1) -> None:
+        """Results of a live stream never wait for a slow sink; those of a finite one always do,
+        and so do events.
 
         ``burst`` of them come at a time where a stream carries predictions between inferences.
         """
-        lane.follow(LanePolicy(max(self._capacity, burst)) if live else FINITE)
+        drops = live or not self._hooks.waited_for
+        policy = LanePolicy(max(self._capacity, burst)) if drops else FINITE
+        if self.takes_events:
+            policy = LanePolicy(self._capacity, Overflow.WAIT)
+        intake.lane.follow(policy)
 
     def forget(self, source_id: int) -> None:
         """This source is gone for good: its sink is told, on its own thread."""
-        if self._forget is not None:
+        if self._hooks.forget is not None:
             self._gone.append(source_id)
+
+    def introduce(self, source_id: int, name: Callable[[], str], packets: Packets | None) -> None:
+        """A stream is about to start: its sink is told, on its own thread. Raises ``ConfigError``
+        where it needs packets that are not kept."""
+        if self.takes_packets and packets is None:
+            raise ConfigError(
+                f"{self.name} records the packets of every stream: give {name()} the option "
+                "keep_packets: true, or record annotated video (the sink 'video') instead"
+            )
+        if self._hooks.follow is not None:
+            self._new.append((source_id, name, packets))
 
     def _drop(self, _result: Result, cause: DropCause) -> None:
         with self._counting:
@@ -121,10 +200,13 @@ class Delivery:
         """
         self.thread_id = threading.get_ident()
         try:
-            for batch in self._inbox:
-                self._offer([ticket.item for ticket in batch])
+            for batch in self._batches():
+                if batch:
+                    self._offer([ticket.item for ticket in batch])
                 for ticket in batch:
                     ticket.complete()
+                self._keep_time()
+            self._see_out()
         except BaseException:  # a thread begins here, unless it is the caller's
             self.on_over()
             if self._thread is None:
@@ -132,6 +214,38 @@ class Delivery:
         finally:
             self.close(discard=True)
             self._finish()
+
+    def _batches(self) -> Iterator[list[Ticket[Result]]]:
+        """What there is to write; nothing when the sink is to be called all the same."""
+        while True:
+            try:
+                yield self._inbox.take(self._due)
+            except ClosedError:
+                return
+
+    def _keep_time(self) -> None:
+        """Let a sink that wants it do what has to be done whether or not anything comes."""
+        if self._hooks.every is None or self._due is None or time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + self._hooks.every
+        try:
+            self._welcome()
+            self._clear()
+            self._hooks.tick()
+        except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
+            self._report(error)
+
+    def _welcome(self) -> None:
+        while self._new and self._hooks.follow is not None:
+            self._known.add(self._new[0][0])
+            self._hooks.follow(*self._new.popleft())
+
+    def _see_out(self) -> None:
+        """All is written; a sink that sends gets the time it needs for that, unless hurried."""
+        try:
+            self._hooks.drain()
+        except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
+            self._report(error)
 
     def _finish(self) -> None:
         try:
@@ -143,11 +257,13 @@ class Delivery:
 
     def _offer(self, results: list[Result]) -> None:
         for result in results:
-            self.age.add(result.frame.age)
+            if not result.closing:
+                self.age.add(result.frame.age)
         present = {result.frame.source_id or 0 for result in results}
         try:
+            self._welcome()
             self._clear(but=present)
-            self._known |= present if self._forget is not None else set()
+            self._known |= present if self._hooks.forget is not None else set()
             self._write(results)
             self._clear()
         except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
@@ -162,9 +278,9 @@ class Delivery:
             source_id = self._gone.popleft()
             if source_id in but:
                 self._gone.append(source_id)
-            elif source_id in self._known and self._forget is not None:
+            elif source_id in self._known and self._hooks.forget is not None:
                 self._known.discard(source_id)
-                self._forget(source_id)
+                self._hooks.forget(source_id)
 
     def shut(self) -> None:
         """Close the sink; what it fails with is told."""
@@ -190,6 +306,8 @@ class Delivery:
 
     def close(self, *, discard: bool = False) -> None:
         """No more results; what waits is written first, or dropped and counted on ``discard``."""
+        if discard:
+            self._hooks.hurry()
         self._inbox.close(discard=discard)
 
     def join(self, until: float | None = None) -> bool:
@@ -227,6 +345,7 @@ class Delivery:
             "age_p50": self.age.quantile(0.5),
             "age_p95": self.age.quantile(0.95),
             "age_p99": self.age.quantile(0.99),
+            **self._hooks.stats(),
         }
 
 

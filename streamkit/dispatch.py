@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from streamkit.buffering import VideoProcessingMode
@@ -11,6 +13,10 @@ from streamkit.events import Reporter
 from streamkit.options import OnPrediction, PipelineOptions, SinkMode
 from streamkit.predictions import Result
 from streamkit.sinks.base import Sink
+from streamkit.way import Way
+
+_PATIENCE = 1.2
+"""Seconds which a sink that is taken out has for what waits for it."""
 
 
 def deliveries_of(
@@ -23,9 +29,7 @@ def deliveries_of(
     deliveries: list[Delivery] = []
     try:
         for number, given in enumerate(options.sinks):
-            sink = _made(given)
-            name = f"{type(sink).__name__} {getattr(sink, 'path', number)}"
-            deliveries.append(Delivery.to(sink, name, reporter))
+            deliveries.append(delivery_to(given, number, reporter))
     except BaseException:
         for delivery in deliveries:
             delivery.shut()
@@ -35,6 +39,17 @@ def deliveries_of(
     if options.on_prediction is not None:
         deliveries.insert(0, _callback(options.on_prediction, options, members, reporter))
     return deliveries, next((d for d in deliveries if d.main_thread), None)
+
+
+def delivery_to(given: Sink | Callable[[], Sink], number: int, reporter: Reporter) -> Delivery:
+    """The way into one sink, the ``number``-th. Raises what the sink is made with."""
+    sink = _made(given)
+    name = f"{type(sink).__name__} {getattr(sink, 'path', number)}"
+    delivery = Delivery.to(sink, name, reporter)
+    delivery.given = given
+    if (wants := getattr(given, "wants", None)) is not None:
+        delivery.wants = wants
+    return delivery
 
 
 def _made(given: Sink | Callable[[], Sink]) -> Sink:
@@ -68,3 +83,88 @@ def _callback(
     )
     delivery.main_thread = True
     return delivery
+
+
+class Deliveries:
+    """The sinks of one run; some may come and go while it lasts, and who goes through them sees all
+    that there were when he began."""
+
+    def __init__(
+        self,
+        deliveries: Sequence[Delivery],
+        ways: Callable[[], Sequence[Way]],
+        on_end: Callable[[], None],
+        on_over: Callable[[], None],
+    ) -> None:
+        """``ways`` are those of the streams there are. ``on_end`` is called when a sink has been
+        closed, ``on_over`` when one closed by itself."""
+        self._ways = ways
+        self._on_end, self._on_over = on_end, on_over
+        self._lock = threading.Lock()
+        self._now = tuple(deliveries)
+        for delivery in deliveries:
+            self._listen(delivery)
+
+    def _listen(self, delivery: Delivery) -> None:
+        delivery.on_end, delivery.on_over = self._on_end, self._on_over
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._now)
+
+    def start(self, *, but: Delivery | None) -> None:
+        """Each on a thread of its own; one is run by somebody else."""
+        for delivery in self:
+            if delivery is not but:
+                delivery.start()
+
+    def enter(self, delivery: Delivery, *, over: bool) -> None:
+        """One more, which starts; nothing becomes of it where the run is over."""
+        if over:
+            delivery.abandon()
+            return
+        self._listen(delivery)
+        with self._lock:
+            self._now = (*self._now, delivery)
+        delivery.start()
+
+    def rewire(self, delivery: Delivery) -> None:
+        """Lead all streams that it wants into this one, and no others."""
+        for way in self._ways():
+            way.feed(delivery)
+
+    def take_out(self, delivery: Delivery) -> None:
+        """One less, within two seconds; what waits for it is written first."""
+        with self._lock:
+            self._now = tuple(each for each in self._now if each is not delivery)
+        delivery.on_over = _nothing
+        for way in self._ways():
+            way.outlets.part(delivery)
+        _end(delivery, time.monotonic())
+
+    def forget(self, source_id: int) -> None:
+        """This source is gone for good."""
+        for delivery in self:
+            delivery.forget(source_id)
+
+    def close(self) -> None:
+        """No more results for any of them; what waits is written."""
+        for delivery in self:
+            delivery.close()
+
+    def abandon(self, until: float) -> None:
+        """End all of them though the run has not begun."""
+        for delivery in self:
+            delivery.abandon()
+        for delivery in self:
+            delivery.join(until)
+
+
+def _end(delivery: Delivery, now: float) -> None:
+    delivery.close()
+    if not delivery.inside() and not delivery.join(now + _PATIENCE):
+        delivery.close(discard=True)
+        delivery.join(now + 1.5 * _PATIENCE)
+
+
+def _nothing() -> None:
+    pass

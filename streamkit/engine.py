@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -17,7 +16,8 @@ from streamkit.frame import VideoFrame
 from streamkit.freshness.admission import AdmissionOptions, measured, rate
 from streamkit.meters import Histogram
 from streamkit.models.base import InferenceOptions
-from streamkit.quality import Control, Quality, region_of, share_of
+from streamkit.models.opened import StreamModels
+from streamkit.quality import Control, Quality, asked_of, share_of
 from streamkit.scheduler import FINITE, Lane, OnDrop, Scheduler, Ticket
 from streamkit.sources.base import Source
 from streamkit.streams.options import StreamOptions
@@ -54,6 +54,15 @@ class Engine(Protocol):
 
     def stop(self, until: float | None = None) -> None:
         """All lanes are closed: let go of threads, at most until ``until``."""
+        ...
+
+    def models(self) -> StreamModels:
+        """What the stages of one stream may open, until it is closed."""
+        ...
+
+    def change(self, model_id: str, options: InferenceOptions) -> None:
+        """Another model from the next batch on, and what is wanted of it from the next ``adjust``
+        of a lane on. Raises ``ConfigError`` and what loading raises; then nothing has changed."""
         ...
 
     def inside(self) -> bool:
@@ -114,6 +123,21 @@ class FunctionEngine:
         self._scheduler.close(discard=True)
         if self._thread is not None:
             self._thread.join(None if until is None else max(0.0, until - time.monotonic()))
+
+    def models(self) -> StreamModels:
+        """The process's, with the key of the settings."""
+
+        def lease(model: str | Path) -> Lease:
+            from streamkit.models.manager import default_manager
+
+            return default_manager().lease(model)
+
+        return StreamModels(lease, None)
+
+    def change(self, model_id: str, options: InferenceOptions) -> None:
+        """Raises ``ConfigError``: there is no model."""
+        del model_id, options
+        raise ConfigError("this pipeline runs a function: it has no model to change")
 
     def inside(self) -> bool:
         """Whether it is ``on_video_frame`` that asks."""
@@ -219,7 +243,7 @@ class ModelEngine:
         lane = self._shared.open(
             on_drop=on_drop,
             on_take=on_take,
-            options=replace(self._options, region=options.region),
+            options=options.wanted(self._options),
             share=share_of(options),
         )
         lane.adjust = lambda changed: self._adjust(lane, changed, 0.0)
@@ -229,7 +253,7 @@ class ModelEngine:
         return lane
 
     def _adjust(self, lane: Lane[VideoFrame], options: StreamOptions, fps: float) -> None:
-        lane.options = region_of(lane.options, options)
+        lane.options = asked_of(lane.options, options.wanted(self._options))
         lane.reshare(share_of(options))
         if self._shared is not None:
             self._shared.ledger.change(lane, self._rate(options, fps), options.priority)
@@ -280,6 +304,38 @@ class ModelEngine:
             self._lease.shared.ledger.sweep()
             self._lease.release(until)
             self._lease = None
+
+    def models(self) -> StreamModels:
+        """The manager's, with the key of the pipeline."""
+
+        def lease(model: str | Path) -> Lease:
+            return self._manager.lease(model, self._api_key, on_load=self._loaded)
+
+        return StreamModels(lease, (self._model_id, self._options))
+
+    def change(self, model_id: str, options: InferenceOptions) -> None:
+        """See ``Engine``. Also raises ``ConfigError`` where others use the present model: they
+        asked for no other."""
+        if str(model_id) != str(self._model_id):
+            self._shared = self._swapped(model_id)
+            self._model_id, self._capacity = model_id, None
+        self.ask(options)
+
+    def ask(self, options: InferenceOptions) -> None:
+        """What is wanted of the model, from the next ``adjust`` of a lane on."""
+        self._options = options
+
+    def _swapped(self, model_id: str) -> SharedModel:
+        if self._lease is None:
+            pinned = self._manager.pin(model_id, self._api_key, on_load=self._loaded)
+            pinned.release()
+            return pinned.shared
+        if self._lease.shared.users > 1:
+            raise ConfigError(
+                f"{self._model_id} is used by others of this process, too (another pipeline, or a "
+                "stage): another model takes a restart"
+            )
+        return self._manager.swap(self._model_id, model_id, self._api_key)
 
     def inside(self) -> bool:
         """Whether it is one of the model's threads, whoever else shares them."""

@@ -2,11 +2,15 @@
 
 StreamkitError
 ├── ConfigError                       what the caller asked for is wrong (also a ValueError)
+│   ├── BlockError                    ... with a step: it needs a stream, or tracks
+│   └── DocumentError                 ... in a pipeline document, with a line for each mistake
 ├── SourceError                       a video source cannot be opened or was lost
 │   └── SourceConnectionError         ... while connecting (the neighbour's name, kept for scripts)
 ├── AdmissionRefusedError             one more stream does not fit: the model has no room for it
 ├── StreamOperationNotAllowedError    this operation makes no sense in this state
 ├── TrackingRequiredError             a stage needs objects that were tracked
+├── StreamRequiredError               a stage needs the frames of one stream, in order
+├── FrameWithheldError                one frame must not be shown: it could not be redacted
 ├── ModelError                        a model cannot be found, loaded or run
 │   ├── ModelNotFoundError            (also a LookupError)
 │   ├── ModelAccessError              this key may not use it
@@ -15,11 +19,16 @@ StreamkitError
 │   ├── ModelArtefactError            its files are missing, damaged or contradict each other
 │   └── InferenceError                it was loaded, and failed on a picture
 ├── SinkError                         a result could not be written
+│   ├── OutboxError                   what is to be delivered cannot be kept on this machine
+│   ├── DeliveryFailedError           a receiver did not take it now; it is tried again
+│   └── DeliveryRefusedError          a receiver will never take it: a dead letter
+├── SignatureError                    a delivery was not made by who has the secret, or long ago
 └── ClosedError                       the other side of a hand-over has gone
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -67,6 +76,19 @@ class ModelErrorCode(StrEnum):
     CACHE_FAILED = "MODEL_CACHE_FAILED"
 
 
+class OutboxErrorCode(StrEnum):
+    """What is wrong with an outbox; stable, like ``StreamErrorCode``."""
+
+    FULL = "OUTBOX_FULL"
+    TOO_LARGE = "OUTBOX_MESSAGE_TOO_LARGE"
+    DISK_FULL = "OUTBOX_DISK_FULL"
+    READ_ONLY = "OUTBOX_READ_ONLY"
+    DISK_FAILED = "OUTBOX_DISK_FAILED"
+    BUSY = "OUTBOX_BUSY"
+    DAMAGED = "OUTBOX_DAMAGED"
+    FAILED = "OUTBOX_FAILED"
+
+
 class StreamkitError(Exception):
     """Base of all errors; ``code`` is stable and made for programs, the text for people."""
 
@@ -77,6 +99,32 @@ class ConfigError(StreamkitError, ValueError):
     """An option, a document or an argument is wrong; the text names it and the choices."""
 
     code = "CONFIG_INVALID"
+
+
+class BlockErrorCode(StrEnum):
+    """Why blocks cannot be put together like this; stable, like ``StreamErrorCode``."""
+
+    NEEDS_STREAM = "BLOCK_NEEDS_STREAM"
+    NEEDS_TRACKS = "BLOCK_NEEDS_TRACKS"
+    INVALID = "BLOCK_INVALID"
+
+
+class BlockError(ConfigError):
+    """A step cannot be used here, or with these options; ``place`` counts the steps from 0."""
+
+    def __init__(self, message: str, code: BlockErrorCode, place: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.place = place
+
+
+class DocumentError(ConfigError):
+    """A pipeline document is wrong. ``problems`` has a line of text for each mistake, with document,
+    line and column, key, and the choices; never a secret."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class SourceError(StreamkitError):
@@ -110,6 +158,18 @@ class TrackingRequiredError(StreamkitError):
     """A stage that follows objects through time got some that nobody has tracked."""
 
     code = "TRACKING_REQUIRED"
+
+
+class StreamRequiredError(StreamkitError):
+    """A stage that remembers got frames of several streams, or one that came before the last."""
+
+    code = "STREAM_REQUIRED"
+
+
+class FrameWithheldError(StreamkitError):
+    """What is private in this frame could not be covered: it is dropped, its stream goes on."""
+
+    code = "FRAME_WITHHELD"
 
 
 class AdmissionRefusedError(StreamkitError):
@@ -183,6 +243,41 @@ class SinkError(StreamkitError):
     """A result could not be written."""
 
     code = "SINK_FAILED"
+
+
+class OutboxError(SinkError):
+    """An outbox is full, or its file cannot be used; says what becomes of the messages."""
+
+    def __init__(self, message: str, code: OutboxErrorCode = OutboxErrorCode.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DeliveryFailedError(SinkError):
+    """A receiver did not take something now, and may later; raised by a ``Destination``."""
+
+    code = "DELIVERY_FAILED"
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, delivered: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds, where the receiver said so: the whole destination waits for that long."""
+        self.delivered = delivered
+        """So many of the messages, counted from the first, were taken."""
+
+
+class DeliveryRefusedError(SinkError):
+    """A receiver will never take this; raised by a ``Destination``, and the end of the message."""
+
+    code = "DELIVERY_REFUSED"
+
+
+class SignatureError(StreamkitError):
+    """What came was not signed with any of the secrets, or too long ago; never carries them."""
+
+    code = "SIGNATURE_INVALID"
 
 
 class ClosedError(StreamkitError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, Final, Literal, TypeAlias
 
 from streamkit.errors import StreamkitError
 
@@ -16,6 +18,8 @@ log = logging.getLogger(__name__)
 
 Payload: TypeAlias = dict[str, Any]
 """JSON-ready."""
+WIRE_VERSION: Final = 1
+"""Of ``Event.dict()``. Keys may be added within a version; none is renamed, removed or changed."""
 
 
 class UpdateSeverity(Enum):
@@ -48,6 +52,7 @@ class EventType(StrEnum):
     SOURCE_CHANGED = "SOURCE_CHANGED"
     SOURCE_ADDED = "SOURCE_ADDED"
     SOURCE_REMOVED = "SOURCE_REMOVED"
+    STAGE_FAILED = "STREAM_STAGE_FAILED"
     QUALITY_CHANGED = "STREAM_QUALITY_CHANGED"
     ADMISSION_REFUSED = "STREAM_ADMISSION_REFUSED"
     CONSUMPTION_STARTED = "VIDEO_CONSUMPTION_STARTED"
@@ -80,6 +85,8 @@ class DropCause(StrEnum):
     """Nothing moved, and a motion gate was asked for."""
     FAILED = "FAILED"
     """On its way through a model or stage that raised."""
+    REDACTED = "REDACTED"
+    """What is private in it could not be covered, so nobody sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +100,77 @@ class StatusUpdate:
     context: str
 
 
+def ulids(clock: Callable[[], int] = time.time_ns) -> Callable[[], str]:
+    """Makes ids, from any thread: ``clock`` (nanoseconds) may be set back, they never go back."""
+    from ulid import ULIDGenerator
+
+    latest = 0
+
+    def never_back() -> int:
+        nonlocal latest
+        latest = max(latest, clock() // 1_000_000)
+        return latest
+
+    making, generator = threading.Lock(), ULIDGenerator(never_back)
+
+    def make() -> str:
+        with making:
+            return str(generator.generate())
+
+    return make
+
+
+@cache
+def _own() -> Callable[[], str]:
+    """Those of this process."""
+    return ulids()
+
+
+def new_id() -> str:
+    """A ULID: 26 characters, unique, and greater than every one made before in this process."""
+    return _own()()
+
+
+Phase: TypeAlias = Literal["instant", "start", "update", "end"]
+"""Where in the life of a happening an event stands; ``instant``: it has no duration."""
+EvidenceKind: TypeAlias = Literal["snapshot", "crop", "clip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A file that shows what an event tells, or why there is none."""
+
+    kind: EvidenceKind
+    path: str | None
+    """Absolute; ``None`` where it could not be written. A clip may be complete only later."""
+    what: str = ""
+    """What it shows: ``"frame"``, ``"annotated frame"``, ``"object"``, ``"clip"``."""
+    size: int | None = None
+    """Bytes, where it is complete."""
+    sha256: str | None = None
+    """Of the file, in hexadecimal, where it is complete."""
+    error: str | None = None
+    """Why it could not be written."""
+
+    def dict(self) -> Payload:
+        """The wire form (``streamkit.wire.EvidenceWire``)."""
+        return {
+            "kind": self.kind,
+            "path": self.path,
+            "what": self.what,
+            "size": self.size,
+            "sha256": self.sha256,
+            "error": self.error,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something seen in a stream: who crossed which line, who stays too long where.
 
-    A stage raises it with the frame that shows it; it travels in ``Result.events``.
+    A stage raises it with the frame that shows it (``stages.seen.Witness``); it travels in
+    ``Result.events``. What lasts is told in several events that share an ``id``: one ``start``,
+    perhaps ``update``s, one ``end``, at the latest when the stream ends.
     """
 
     kind: str
@@ -113,17 +186,48 @@ class Event:
     """Who, where one object did it."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """More, JSON-ready: ``{"class": "car", "dwell": 12.5}``."""
+    id: str = field(default_factory=new_id)
+    """ULID of what happened."""
+    phase: Phase = "instant"
+    source: str = ""
+    """Name of the stream: the option ``name``, else its reference without credentials."""
+    model: str | None = None
+    """Id of the model that answered for this frame; ``None`` for a function of the user's."""
+    clock: str | None = None
+    """Where ``at`` comes from: a value of ``frame.Clock``."""
+    uncertainty: float | None = None
+    """By how many seconds ``at`` may be wrong; ``None``: nobody can say."""
+    sequence: int | None = None
+    """The number of the event among those of its stream, from 1, without gaps, in the order in
+    which sinks get them; ``None`` until all stages have seen it."""
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt to deliver this event, and different for any other."""
+        if self.phase == "update":  # a happening may have any number of them
+            return f"{self.id}.update.{self.kind}.{self.sequence or 0}"
+        return f"{self.id}.{self.phase}"
 
     def dict(self) -> Payload:
-        """The wire form; ``at`` as RFC 3339 in UTC."""
+        """The wire form (``streamkit.wire.EventWire``); ``at`` as RFC 3339 in UTC."""
         return {
+            "version": WIRE_VERSION,
+            "id": self.id,
+            "phase": self.phase,
             "kind": self.kind,
             "stream": self.stream,
+            "source": self.source,
+            "sequence": self.sequence,
             "key": self.key,
             "at": self.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "clock": self.clock,
+            "uncertainty": self.uncertainty,
             "frame_id": self.frame_id,
+            "model": self.model,
             "tracker_id": self.tracker_id,
             "data": dict(self.data),
+            "evidence": [each.dict() for each in self.evidence],
         }
 
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from streamkit.packets import Packets
+
 Image: TypeAlias = npt.NDArray[np.uint8]
 """H x W x 3, ``uint8``, BGR."""
 Plane: TypeAlias = npt.NDArray[np.uint8]
@@ -71,12 +73,13 @@ class VideoFrame:
     from ``datetime.now()``; ``uncertainty`` is by how many seconds it may be wrong (``None``:
     nobody can say). ``captured_at`` is ``time.monotonic()`` when the picture arrived here:
     measured, not estimated, so that no camera's clock and no step of ours makes ``age`` wrong.
-    ``fps`` is what the source declares, ``measured_fps`` what it does.
+    ``fps`` is what the source declares, ``measured_fps`` what it does. ``packets`` are the latest
+    encoded packets of its stream, by reference, where it was asked to keep them.
     """
 
     __slots__ = (
         "_lock", "_picture", "captured_at", "clock", "comes_from_video_file", "fps", "frame_id",
-        "measured_fps", "source_id", "timestamp", "uncertainty",
+        "measured_fps", "packets", "source_id", "timestamp", "uncertainty",
     )  # fmt: skip
 
     source_id: int | None
@@ -88,6 +91,7 @@ class VideoFrame:
     fps: float | None
     measured_fps: float | None
     comes_from_video_file: bool | None
+    packets: Packets | None
     _picture: Picture | Image
     _lock: threading.Lock
 
@@ -104,6 +108,7 @@ class VideoFrame:
         clock: Clock = Clock.ARRIVAL,
         uncertainty: float | None = None,
         captured_at: float | None = None,
+        packets: Packets | None = None,
     ) -> None:
         put = object.__setattr__
         if isinstance(image, np.ndarray):
@@ -119,6 +124,7 @@ class VideoFrame:
         put(self, "clock", clock)
         put(self, "uncertainty", uncertainty)
         put(self, "captured_at", time.monotonic() if captured_at is None else captured_at)
+        put(self, "packets", packets)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -156,6 +162,22 @@ class VideoFrame:
         if isinstance(picture, np.ndarray):
             return picture.shape[1], picture.shape[0]
         return picture.width, picture.height
+
+    def showing(self, image: Image) -> VideoFrame:
+        """The same moment with another picture. Of the original's pixels nothing is kept: neither
+        planes nor packets can be reached from it."""
+        return VideoFrame(
+            image,
+            self.frame_id,
+            self.timestamp,
+            self.fps,
+            self.measured_fps,
+            self.source_id,
+            self.comes_from_video_file,
+            clock=self.clock,
+            uncertainty=self.uncertainty,
+            captured_at=self.captured_at,
+        )
 
     @property
     def frame_timestamp(self) -> datetime:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -153,11 +153,26 @@ class Lane(Generic[T]):
         self._credit -= 1.0
         return True
 
+    def put_all(self, items: Iterable[T]) -> None:
+        """Offer items that belong together, so that a batch finds all of them."""
+        with self._scheduler.lock:
+            for item in items:
+                self.put(item)
+
     def __iter__(self) -> Iterator[tuple[T, Any]]:
         """Results in order, until closed and drained; raises what it was closed with."""
+        return iter(self._mailbox)
+
+    def get(self, timeout: float | None = None) -> tuple[T, Any]:
+        """The next result. ``TimeoutError``; at the end, ``ClosedError`` or what it was closed
+        with."""
+        return self._mailbox.get(timeout)
+
+    @property
+    def _mailbox(self) -> Mailbox[tuple[T, Any]]:
         if self._results is None:
             raise TypeError("this lane was opened without a window: it hands nothing back")
-        return iter(self._results)
+        return self._results
 
     def release(self) -> None:
         """The last result has been used: one more item of this lane may be served."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,11 +30,11 @@ from streamkit.sources import (
     open_source,
     options_from_properties,
 )
-from streamkit.sources.base import Source
+from streamkit.sources.base import Source, no_packets
 from streamkit.sources.reference import printable
 from streamkit.streams.options import STREAM_OPTIONS, StreamOptions, split
 from streamkit.streams.sharing import SharedSource, default_connections
-from streamkit.streams.stream import Stage
+from streamkit.streams.steps import Stage
 from streamkit.watchdog import PipelineWatchDog
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,10 @@ class SourceReference:
 
     reference: Any = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    key: str | None = field(default=None, kw_only=True)
+    """What a document calls it."""
+    stages: Sequence[Callable[[], Stage]] | None = field(default=None, kw_only=True, repr=False)
+    """Make its own stages, in place of the pipeline's."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,14 @@ class StreamPlan:
     reference: Any = field(repr=False)
     adapter: Mapping[str, Any] = field(repr=False)
     """The adapter's own options."""
+    key: str | None = None
+    """What a document calls it."""
+    stages: Sequence[Callable[[], Stage]] | None = field(default=None, repr=False)
+    """Make its own stages, in place of the pipeline's."""
+
+    def __post_init__(self) -> None:
+        if self.options.keep_packets:
+            _check_packets(self.reference, self.adapter)
 
     def open(self) -> Source:
         """A new source; one that reads a connection together with others, where it can."""
@@ -138,7 +150,7 @@ class StreamPlan:
         options = {**kept, **adapter}
         options = {name: value for name, value in options.items() if value is not None}
         _check(reference, options)
-        return StreamPlan(self.options.but(own), reference, options)
+        return replace(self, options=self.options.but(own), reference=reference, adapter=options)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -175,14 +187,15 @@ def plan(
     """How to open ``reference``, and what is wanted of its stream."""
     own: dict[str, Any] = {}
     options: dict[str, Any] = {}
+    key, stages = None, None
     if isinstance(reference, SourceReference):
         own, options = split(reference.options)
-        reference = reference.reference
+        key, stages, reference = reference.key, reference.stages, reference.reference
     if properties:
         options |= options_from_properties(properties, reference)
     try:
         _check(reference, options)
-        return StreamPlan(defaults.but(own), reference, options)
+        return StreamPlan(defaults.but(own), reference, options, key, stages)
     except ConfigError as error:
         raise ConfigError(_placed(str(error), reference)) from error
 
@@ -200,9 +213,26 @@ def _check(reference: Any, options: Mapping[str, Any]) -> None:
         raise ConfigError(f"{error}; and its stream takes{meant}: {known}") from error
 
 
+def _check_packets(reference: Any, options: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` where it is known beforehand that there are no packets to keep."""
+    if options.get("isolated"):
+        raise ConfigError(
+            f"{_named(reference)}: keep_packets: an isolated source keeps its packets in its own "
+            "process; leave out 'isolated', or record annotated video (the sink 'video') instead"
+        )
+    made = reference if isinstance(reference, Source) else adapter_of(reference)
+    if isinstance(made, type | Source) and not hasattr(made, "keep"):
+        raise no_packets(_named(reference))
+
+
+def _named(reference: Any) -> str:
+    """What to call a source that does not exist yet."""
+    return printable(reference) if isinstance(reference, str | int) else type(reference).__name__
+
+
 def _placed(said: str, reference: Any) -> str:
     """What is wrong with a source, and with which one."""
-    name = printable(reference) if isinstance(reference, str | int) else type(reference).__name__
+    name = _named(reference)
     return said if name in said else f"{name}: {said}"
 
 
@@ -272,6 +302,19 @@ def _stream_options(given: Mapping[str, Any], settings: Settings) -> StreamOptio
         restart_delay=settings.restart_delay,
         restart_delay_max=settings.restart_delay_max,
     ).but(wanted)
+
+
+def usual_options(
+    *,
+    max_fps: float | None,
+    max_staleness: float | None,
+    stream: Mapping[str, Any],
+    require_sources: bool,
+) -> StreamOptions:
+    """What ``InferencePipeline.init`` would want of streams that say nothing."""
+    given: dict[str, Any] = {"max_fps": max_fps, "max_staleness": max_staleness, "stream": stream}
+    more = {"require_sources": require_sources, "source_buffer_filling_strategy": None}
+    return _stream_options({**given, **more}, Settings.load())
 
 
 def _waits(filling: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -11,9 +12,11 @@ from streamkit.buffering import (
     BufferFillingStrategy,
     VideoProcessingMode,
 )
+from streamkit.changes import Changeable
 from streamkit.delivery import Delivery
 from streamkit.dispatch import deliveries_of
 from streamkit.engine import Engine, FunctionEngine, ModelEngine, OnVideoFrame
+from streamkit.engines import Engines
 from streamkit.errors import StreamOperationNotAllowedError
 from streamkit.events import Reporter, StatusHandler
 from streamkit.models.base import MaskDecodeMode
@@ -22,12 +25,10 @@ from streamkit.options import (
     PipelineOptions,
     Properties,
     SinkMode,
-    SourceReference,
     StreamPlan,
     inference_options,
     note_active_learning,
     options_from,
-    plan,
     plans,
 )
 from streamkit.predictions import Result
@@ -37,7 +38,7 @@ from streamkit.run import Parts, Run
 from streamkit.settings import Settings
 from streamkit.sinks.base import Sink
 from streamkit.streams.state import StreamState
-from streamkit.streams.stream import Stage
+from streamkit.streams.steps import Stage
 from streamkit.watchdog import NullPipelineWatchdog, PipelineWatchDog
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _TERMINATE = 1.9
 """Seconds ``terminate`` waits for the run to end."""
 
 
-class InferencePipeline:
+class InferencePipeline(Changeable):
     """Point it at cameras and a model. Made by ``init`` or ``init_with_custom_logic``.
 
     ``start`` and ``join`` as in the neighbour; or ``with InferencePipeline.init(...) as pipeline:``
@@ -71,6 +72,7 @@ class InferencePipeline:
         )
         self._lock = threading.RLock()
         self._deliveries: list[Delivery] = []
+        self._numbers = itertools.count(len(options.sinks))
         self._run: Run | None = None
 
     # -- making one --------------------------------------------------------------------------
@@ -161,13 +163,17 @@ class InferencePipeline:
         key = api_key or settings.api_key
         control = control_of(degrade, ladder, admission)
         models = manager or default_manager()
-        engine = ModelEngine(model_id, key, inference, reporter, models, control)
         streams = plans(
             video_reference,
             video_source_properties,
             options.stream,
             keep_alive=keep_alive,
         )
+
+        def made(model_id: Any) -> ModelEngine:
+            return ModelEngine(model_id, key, inference, reporter, models, control)
+
+        engine = Engines(model_id, made, [plan.options.model_id for plan in streams])
         engine.load()
         return cls(engine, streams, options, reporter)
 
@@ -297,51 +303,6 @@ class InferencePipeline:
     def __exit__(self, *_: object) -> None:
         self.terminate()
 
-    # -- sources, at any time ----------------------------------------------------------------
-
-    def add_source(self, reference: Any, **options: Any) -> int:
-        """One more source; its id, which no other source of this pipeline ever gets.
-
-        ``options`` are those of its stream (``max_fps``, ``name``, ...) and of its adapter
-        (``transport``, ``password``, ...). While running it starts at once, else with the next run;
-        the other streams do not notice. May be called in a callback. Raises ``ConfigError``
-        before anything starts; that it cannot be opened is told like any loss.
-        """
-        if isinstance(reference, SourceReference):
-            reference, options = reference.reference, {**reference.options, **options}
-        made = plan(SourceReference(reference, options), None, self._options.stream)
-        with self._lock:
-            stream, run = self._roster.enter(made), self._run
-        self._roster.welcome(stream)
-        try:
-            if run is not None:
-                run.add(stream)
-        except BaseException:
-            self.remove_source(stream.source_id)
-            raise
-        return stream.source_id
-
-    def remove_source(self, source_id: int) -> dict[str, Any]:
-        """End one source within two seconds; its final account, also kept in ``stats``.
-
-        What is on its way is dropped and counted. A run whose last source is removed ends, unless
-        the pipeline is to ``keep_alive``. Raises ``ConfigError`` for an id that is not there.
-        """
-        with self._lock:
-            stream, run = self._roster.take_out(source_id), self._run
-        if run is not None:
-            run.remove(stream)
-        return self._roster.bury(stream)
-
-    def reconfigure_source(self, source_id: int, **changes: Any) -> None:
-        """Change options of one source; ids of frames and account go on, others do not notice.
-
-        Options of the stream take effect on the next frame. Options of the adapter, ``share`` and
-        another ``reference`` let go of the present connection and open the new one. Returns at
-        once. Raises ``ConfigError`` before anything is changed.
-        """
-        self._roster.reconfigure(source_id, changes)
-
     # -- one stream --------------------------------------------------------------------------
 
     def pause_stream(self, source_id: int | None = None) -> None:
@@ -389,7 +350,7 @@ class InferencePipeline:
             engine=self._engine,
             streams=self._roster.streams,
             deliveries=self._deliveries,
-            stages=lambda: [make() for make in options.stages],
+            stages=self._makers_for,
             reporter=self._reporter,
             watchdog=self._watchdog,
             on_start=options.on_start,

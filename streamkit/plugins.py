@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from streamkit.errors import ConfigError, StreamkitError
 
 T = TypeVar("T")
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def load(table: Mapping[str, str], name: str) -> Callable[..., Any]:
@@ -62,8 +63,8 @@ def check(
     Raises ``ConfigError`` unless they fit its signature and its annotations.
     """
     signature, accepted = _signature(made_by), options_of(made_by)
-    unknown = sorted(set(options) - set(accepted))
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+    unknown = _unknown(signature, options, accepted)
+    if unknown:
         wrong = ", ".join(repr(option) for option in unknown)
         meant = nearest(unknown[0], accepted)
         raise ConfigError(f"{name!r} takes no option {wrong}{meant}; it takes: {_listed(accepted)}")
@@ -75,6 +76,53 @@ def check(
         option: _typed(name, option, value, signature.parameters.get(option))
         for option, value in options.items()
     }
+
+
+def faults(
+    made_by: Callable[..., Any], name: str, options: Mapping[str, Any]
+) -> list[tuple[str | None, str]]:
+    """All that ``check`` would raise for one after the other: (option, what is wrong with it);
+    ``None`` where an option is missing. No value is quoted: it may be a password."""
+    signature, accepted = _signature(made_by), options_of(made_by)
+    unknown = _unknown(signature, options, accepted)
+    found: list[tuple[str | None, str]] = [
+        (option, f"{name!r} takes no such option{nearest(option, accepted)}; it takes: "
+         f"{_listed(accepted)}")
+        for option in unknown
+    ]  # fmt: skip
+    missing = [
+        p.name
+        for p in signature.parameters.values()
+        if p.default is p.empty and p.kind in _NAMED and p.name not in options
+    ]
+    if missing:
+        lacking = ", ".join(map(repr, missing))
+        says = f"{name!r} is missing a required option: {lacking}; it takes: {_listed(accepted)}"
+        found.append((None, says))
+    for option in sorted(set(options) - set(unknown)):
+        try:
+            _typed(name, option, options[option], signature.parameters.get(option))
+        except ConfigError as error:
+            found.append((option, str(error).removeprefix(f"{name!r}: {option}: ")))
+    return found
+
+
+def takes_any(made_by: Callable[..., Any]) -> bool:
+    """Whether it takes keywords of any name."""
+    return _takes_any(_signature(made_by))
+
+
+def _takes_any(signature: inspect.Signature) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+
+
+def _unknown(
+    signature: inspect.Signature, options: Mapping[str, Any], accepted: tuple[str, ...]
+) -> list[str]:
+    """The options that are not taken."""
+    if _takes_any(signature):
+        return []
+    return sorted(set(options) - set(accepted))
 
 
 def switched(made_by: Callable[..., T], name: str, given: bool | Mapping[str, Any]) -> T | None:
@@ -113,8 +161,13 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
 
 def options_of(made_by: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the keywords a class or function takes, in order."""
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return tuple(p.name for p in _signature(made_by).parameters.values() if p.kind in named)
+    return tuple(parameters_of(made_by))
+
+
+def parameters_of(made_by: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The same with their annotations and defaults."""
+    parameters = _signature(made_by).parameters
+    return {name: p for name, p in parameters.items() if p.kind in _NAMED}
 
 
 def _signature(made_by: Callable[..., Any]) -> inspect.Signature:

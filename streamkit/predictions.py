@@ -25,6 +25,9 @@ Wire: TypeAlias = dict[str, Any]
 MaskFormat: TypeAlias = Literal["polygon", "rle"]
 KeypointNames: TypeAlias = tuple[tuple[str, ...], ...]
 """For each class id the names of its keypoints, by keypoint id."""
+Attributes: TypeAlias = Mapping[str, Any]
+"""What else is known of one object, JSON-ready, by the name of the stage that found out:
+``{"make": {"class": "tractor", "class_id": 4, "confidence": 0.93}}``. Never changed in place."""
 
 
 @runtime_checkable
@@ -59,6 +62,13 @@ class Detections:
     (its confidence was too low, or the class has fewer than K)."""
     keypoint_names: KeypointNames = ()
     """By reference, like ``names``."""
+    model_id: str | None = None
+    """Which model said so."""
+    attributes: tuple[Attributes, ...] | None = None
+    """Of each object, once a stage has found out something; ``{}`` where there is nothing."""
+    parent: Ints | None = None
+    """(N,) ``int64``: index of the object in which another model found this one, -1 where it stands
+    for itself."""
 
     @classmethod
     def empty(cls, names: Sequence[str], image_size: tuple[int, int]) -> Detections:
@@ -77,6 +87,8 @@ class Detections:
             "keypoints": self.keypoints,
         }
         chosen = {name: column[which] for name, column in optional.items() if column is not None}
+        if self.attributes is not None or self.parent is not None:
+            chosen |= self._relations(np.arange(len(self))[which])
         return replace(
             self,
             xyxy=self.xyxy[which],
@@ -84,6 +96,17 @@ class Detections:
             class_id=self.class_id[which],
             **chosen,
         )
+
+    def _relations(self, kept: Ints) -> dict[str, Any]:
+        """Attributes and parents of the ``kept`` objects, which are counted anew."""
+        chosen: dict[str, Any] = {}
+        if self.attributes is not None:
+            chosen["attributes"] = tuple(self.attributes[i] for i in kept.tolist())
+        if self.parent is not None:
+            number = np.full(len(self) + 1, -1, np.int64)  # its last is that of -1
+            number[kept] = np.arange(len(kept))
+            chosen["parent"] = number[self.parent[kept]]
+        return chosen
 
     @property
     def labels(self) -> list[str]:
@@ -93,6 +116,7 @@ class Detections:
     def dict(self, masks: MaskFormat = "polygon") -> Wire:
         """The wire form: ``{"image": {width, height}, "predictions": [{x, y, ...}]}``.
 
+        What was found within another object has its ``detection_id`` as ``parent_id``.
         ``masks``: as ``points``, the largest outline of each object, or as COCO's ``rle``.
         """
         return {"image": _size(self.image_size), "predictions": self._rows(masks)}
@@ -118,7 +142,18 @@ class Detections:
             columns["keypoints"] = self._keypoint_rows(self.keypoints)
         if self.tracker_id is not None:
             columns["tracker_id"] = self.tracker_id.tolist()
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        self._relate(rows)
+        return rows
+
+    def _relate(self, rows: list[Wire]) -> None:
+        """``parent_id``, the neighbour's key, and ``attributes``, ours: where there are some."""
+        for row, parent in zip(rows, () if self.parent is None else self.parent, strict=False):
+            if parent >= 0:
+                row["parent_id"] = rows[parent]["detection_id"]
+        for row, attributes in zip(rows, self.attributes or (), strict=False):
+            if attributes:
+                row["attributes"] = dict(attributes)
 
     def _keypoint_rows(self, keypoints: Floats) -> list[list[Wire]]:
         """Those that are there, of each object."""
@@ -133,13 +168,17 @@ class Detections:
         ]
 
     def to_supervision(self) -> supervision.Detections:
-        """The same objects as ``supervision.Detections``, every field kept: keypoints, which have
-        no place of their own there, as ``data["keypoints"]``."""
+        """The same objects as ``supervision.Detections``, every field kept: what has no place of
+        its own there as ``data["keypoints"]``, ``data["attributes"]``, ``data["parent"]``."""
         import supervision
 
         data: dict[str, Any] = {"class_name": np.array(self.labels, dtype=str)}
         if self.keypoints is not None:
             data["keypoints"] = self.keypoints
+        if self.attributes is not None:
+            data["attributes"] = np.array(self.attributes, dtype=object)
+        if self.parent is not None:
+            data["parent"] = self.parent
         return supervision.Detections(
             xyxy=self.xyxy,
             mask=None if self.masks is None else self.masks.dense(),
@@ -172,6 +211,8 @@ class Classification:
     """The model's class names, by reference."""
     image_size: tuple[int, int]
     """(width, height) of the picture."""
+    model_id: str | None = None
+    """Which model said so."""
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -205,6 +246,8 @@ class MultiLabelClassification:
     """The model's class names, by reference."""
     image_size: tuple[int, int]
     """(width, height) of the picture."""
+    model_id: str | None = None
+    """Which model said so."""
 
     def __len__(self) -> int:
         return len(self.class_id)
@@ -236,6 +279,13 @@ class StubPrediction:
         return {"is_stub": True, "model_id": self.model_id, "task_type": self.task_type}
 
 
+def said_by(model_id: str, prediction: Prediction) -> Prediction:
+    """``prediction`` with the model it came from, where it has a place for that."""
+    if isinstance(prediction, Detections | Classification | MultiLabelClassification):
+        return replace(prediction, model_id=model_id)
+    return prediction
+
+
 @dataclass(slots=True, eq=False)
 class Result:
     """One frame with what was found in it, and the picture to show."""
@@ -252,7 +302,19 @@ class Result:
     """What the stages saw happen at this frame, in order."""
     measures: Mapping[str, Any] = field(default_factory=dict)
     """What the stages counted and measured, by the stage's name; JSON-ready."""
+    source: str = ""
+    """Name of the stream: the option ``name``, else its reference without credentials."""
+    closing: bool = False
+    """The stream has ended and this is its last frame once more, for the events that end with it:
+    nothing new was seen, and it counts in no account. See ``stages.base.Stage``."""
     _wire: Any = field(default=None, repr=False)
+
+    @property
+    def model(self) -> str | None:
+        """Id of the model whose answer ``prediction`` is, or was carried over from; ``None`` for
+        what a function of the user's returned."""
+        model_id = getattr(self.prediction, "model_id", None)
+        return model_id if isinstance(model_id, str) else None
 
     @property
     def image(self) -> Image:

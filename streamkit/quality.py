@@ -19,6 +19,7 @@ from streamkit.scheduler import Lane, OnDrop, Share
 from streamkit.streams.options import StreamOptions
 
 if TYPE_CHECKING:
+    from streamkit.models.base import InferenceOptions
     from streamkit.models.manager import Lease
     from streamkit.models.shared import SharedModel
 
@@ -197,6 +198,7 @@ class Quality:
             lane.options = replace(wish, options=wanted_now, instead=instead)
 
 
-def region_of(wish: Any, options: StreamOptions) -> Any:
-    """``wish`` (a ``models.shared.Wish``) with the region that is wanted of a stream."""
-    return replace(wish, options=replace(wish.options, region=options.region))
+def asked_of(wish: Any, wanted: InferenceOptions) -> Any:
+    """``wish`` (a ``models.shared.Wish``) with what is ``wanted`` of a stream now; the size of the
+    input is for ``Quality`` to say."""
+    return replace(wish, options=replace(wanted, input_scale=wish.options.input_scale))

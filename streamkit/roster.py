@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from streamkit.buffering import Buffering
@@ -14,6 +15,7 @@ from streamkit.events import EventType, Reporter
 from streamkit.meters import Tally
 from streamkit.options import StreamPlan
 from streamkit.streams.state import CONTEXT
+from streamkit.streams.steps import Stage
 from streamkit.streams.stream import Stream
 
 _REMEMBERED = 64
@@ -47,9 +49,21 @@ class Roster:
         with self._lock:
             number = next(self._ids)
             stream = Stream(number, plan.open, self._reporter, plan.options, self._buffering)
+            stream.key = plan.key
             self._plans[number] = plan
             self.streams = [*self.streams, stream]
             return stream
+
+    def plans(self) -> dict[int, StreamPlan]:
+        """What is wanted of each."""
+        with self._lock:
+            return dict(self._plans)
+
+    def restage(self, source_id: int, stages: Sequence[Callable[[], Stage]]) -> None:
+        """What makes its stages, from its next run on."""
+        with self._lock:
+            if (plan := self._plans.get(source_id)) is not None:
+                self._plans[source_id] = replace(plan, stages=stages)
 
     @property
     def ids(self) -> list[int]:

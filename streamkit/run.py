@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streamkit.delivery import Delivery
+from streamkit.dispatch import Deliveries
 from streamkit.engine import Engine
 from streamkit.errors import ClosedError
 from streamkit.events import EventType, Reporter, Throttle
@@ -18,7 +19,8 @@ from streamkit.predictions import Result
 from streamkit.quality import share_of
 from streamkit.sources.base import Source
 from streamkit.streams.exchange import ExchangeableSource
-from streamkit.streams.stream import Stage, Stream
+from streamkit.streams.steps import Stage
+from streamkit.streams.stream import Stream
 from streamkit.watchdog import PipelineWatchDog
 from streamkit.way import Way
 
@@ -28,6 +30,8 @@ CONTEXT = "inference_pipeline"
 
 _DRAIN = 0.6
 """Seconds which sinks have, once a run is stopped, for what already waits for them."""
+_EVENTS = 1.0
+"""The same of sinks that are there for events: streams may still be ending."""
 _GRACE = 1.2
 """Seconds after which threads that sit in foreign code are left behind."""
 _ROUND = 0.2
@@ -43,8 +47,8 @@ class Parts:
     engine: Engine
     streams: Sequence[Stream]
     deliveries: Sequence[Delivery]
-    stages: Callable[[], Sequence[Stage]]
-    """Makes one stream's stages: their state belongs to the stream."""
+    stages: Callable[[Stream], Sequence[Callable[[], Stage]]]
+    """Make one stream's stages: their state belongs to the stream."""
     reporter: Reporter
     watchdog: PipelineWatchDog
     on_start: Callable[[], None] | None = None
@@ -65,6 +69,7 @@ class Run:
         self.error: BaseException | None = None
         self.done = threading.Event()
         self._parts = parts
+        self.deliveries = Deliveries(parts.deliveries, self._present, self._wake, self.stop)
         self._changed = threading.Condition()
         self._ways = {stream.source_id: Way(stream) for stream in parts.streams}
         self._throttle = Throttle()
@@ -97,10 +102,7 @@ class Run:
     def _begin(self, in_caller: Delivery | None) -> None:
         parts = self._parts
         parts.engine.start()
-        for delivery in parts.deliveries:
-            delivery.on_end, delivery.on_over = self._wake, self.stop
-            if delivery is not in_caller:
-                delivery.start()
+        self.deliveries.start(but=in_caller)
         if in_caller is not None:
             in_caller.thread_id = self._starter
         parts.reporter.info(EventType.INFERENCE_THREAD_STARTED, CONTEXT)
@@ -122,10 +124,7 @@ class Run:
             way.close()
         self._join_streams(_GRACE)
         self._parts.engine.stop(time.monotonic() + _GRACE)
-        for delivery in self._parts.deliveries:
-            delivery.abandon()
-        for delivery in self._parts.deliveries:
-            delivery.join(time.monotonic() + _GRACE)
+        self.deliveries.abandon(time.monotonic() + _GRACE)
         self.done.set()
 
     # -- streams -----------------------------------------------------------------------------
@@ -154,11 +153,25 @@ class Run:
         if not started:
             return
         way.stop()
-        way.close()
-        for delivery in self._parts.deliveries:
-            delivery.forget(stream.source_id)
-        if not stream.inside() and (left := stream.join(time.monotonic() + _REMOVAL)):
-            log.warning("left behind in a native call: %s", ", ".join(left))
+        way.let_go()
+        if not stream.inside():
+            if left := stream.join(time.monotonic() + _REMOVAL):
+                log.warning("left behind in a native call: %s", ", ".join(left))
+            way.close()  # events that wait there are written even so
+        self.deliveries.forget(stream.source_id)
+
+    def restaged(self, stream: Stream, makers: Sequence[Callable[[], Stage]]) -> Callable[[], None]:
+        """How to give a stream other stages; see ``Way.restaged``."""
+        with self._changed:
+            way = self._ways.get(stream.source_id)
+        return way.restaged(makers) if way is not None and way.started else lambda: None
+
+    def attach(self, delivery: Delivery) -> None:
+        """One sink more, for all streams there are and come, unless the run is over."""
+        with self._changed:
+            over = self._over or self._stopped_at is not None
+            self.deliveries.enter(delivery, over=over)
+        self.deliveries.rewire(delivery)
 
     def _launch(self, ways: Sequence[Way]) -> None:
         """All ways are open before the first stream starts, so that rounds know whom to wait for.
@@ -192,7 +205,7 @@ class Run:
             unwanted = way.removed or self._stopped_at is not None
         if unwanted:
             way.stop()
-            way.close()
+            way.let_go()
 
     def _give_up(self, ways: Sequence[Way]) -> None:
         """These have not been started."""
@@ -200,6 +213,7 @@ class Run:
             if way.started:  # half of it
                 way.stop()
             way.close()
+            way.release(time.monotonic() + _GRACE)
             with self._changed:
                 self._ways.pop(way.stream.source_id, None)
                 self._going -= 1
@@ -207,25 +221,30 @@ class Run:
     def _opened(self, way: Way) -> Callable[[], None]:
         """Open a stream's lanes."""
         parts, stream = self._parts, way.stream
+        way.makers = parts.stages(stream)
+        way.made = way.bound([make() for make in way.makers], parts.engine.models())
         way.lane = lane = parts.engine.open(
             stream.dropped, lambda frame: self._taken(way, frame), stream.options
         )
-        for delivery in parts.deliveries:
-            way.outlets.append(delivery.open())
+        for delivery in self.deliveries:
+            way.feed(delivery)
         if way.late:
             way.rest(True)
-        stages: list[Stage] = [Carrier(), self._note, *parts.stages()]
+        way.head = (Carrier(), self._note)
+        stages: list[Stage] = [*way.head, *way.made]
+
+        def ended(stream: Stream, fatal: bool) -> None:
+            way.release(self._limit(_GRACE) or time.monotonic() + _GRACE)
+            self._ended(stream, fatal)
 
         def adopt(source: Source) -> None:
             if isinstance(source, ExchangeableSource):
                 source.on_exchange = adopt
             parts.engine.admit(lane, stream.options, source)
             lane.follow(stream.policy(live=source.live))
-            burst = share_of(stream.options).stretch
-            for delivery, outlet in zip(parts.deliveries, way.outlets, strict=True):
-                delivery.adopt(outlet, live=source.live, burst=burst)
+            way.outlets.adopt(live=source.live, burst=share_of(stream.options).stretch)
 
-        return lambda: stream.start(lane, stages, way.outlets, adopt, self._ended)
+        return lambda: stream.start(lane, stages, way.outlets, adopt, ended)
 
     def _taken(self, way: Way, frame: VideoFrame) -> None:
         if way.late:
@@ -290,7 +309,7 @@ class Run:
             or me.ident == self._starter
             or parts.engine.inside()
             or any(way.stream.inside() for way in self._present())
-            or any(delivery.inside() for delivery in parts.deliveries)
+            or any(delivery.inside() for delivery in self.deliveries)
         )
 
     def connected(self) -> BaseException | None:
@@ -318,6 +337,8 @@ class Run:
         self._join_deliveries()
         if left := self._join_streams(_GRACE):
             log.warning("left behind in a native call: %s", ", ".join(left))
+        for way in self._present():
+            way.release(self._limit(_GRACE) or time.monotonic() + _GRACE)
         self._parts.engine.stop(self._limit(_GRACE))
 
     def _tell_the_end(self) -> None:
@@ -359,12 +380,11 @@ class Run:
         return [name for stream in streams for name in stream.join(self._limit(seconds))]
 
     def _join_deliveries(self) -> None:
-        deliveries = self._parts.deliveries
-        for delivery in deliveries:
-            delivery.close()
+        deliveries = self.deliveries
+        deliveries.close()
         self._await(lambda: all(delivery.finished for delivery in deliveries))
         for delivery in deliveries:
-            if not delivery.join(self._limit(_DRAIN)):
+            if not delivery.join(self._limit(_EVENTS if delivery.takes_events else _DRAIN)):
                 delivery.close(discard=True)
         for delivery in deliveries:
             if not delivery.join(self._limit(_GRACE)):

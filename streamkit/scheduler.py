@@ -119,28 +119,34 @@ class Scheduler(Generic[T]):
             except ClosedError:
                 return
 
-    def take(self) -> list[Ticket[T]]:
-        """Wait for the next batch (never empty). ``ClosedError`` once closed and drained."""
+    def take(self, until: float | None = None) -> list[Ticket[T]]:
+        """Wait for the next batch; it is empty only where nothing came ``until`` then (monotonic
+        seconds). ``ClosedError`` once closed and drained."""
         while True:
             drops: Drops[T] = []
             with self._ready:
-                batch = self._collect(self._await_batch(), drops)
+                ready = self._await_batch(until)
+                batch = self._collect(ready, drops)
             tell(drops)
             for ticket in batch:
                 if ticket.lane.on_take is not None:
                     ticket.lane.on_take(ticket.item)
-            if batch:
+            if batch or not ready:
                 return batch
 
-    def _await_batch(self) -> list[Lane[T]]:
-        """The lanes a batch may be taken from, as soon as it may go."""
+    def _await_batch(self, until: float | None) -> list[Lane[T]]:
+        """The lanes a batch may be taken from, as soon as it may go; none where it is too late."""
         while True:
             ready = [lane for lane in self._lanes if lane.servable]
             if not ready and self._closed and not self._lanes:
                 raise ClosedError("scheduler closed")
-            patience = self._patience(ready) if ready else None
-            if patience is not None and patience <= 0:
+            patience = self._patience(ready) if ready else math.inf
+            if patience <= 0:
                 return ready
+            if until is not None:
+                patience = min(patience, until - time.monotonic())
+                if patience <= 0:
+                    return []
             self._ready.wait(None if patience == math.inf else patience)
 
     def _patience(self, ready: list[Lane[T]]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -26,6 +26,10 @@ PROVIDERS = (
 
 def _cache() -> Path:
     return user_cache_path("streamkit") / "models"
+
+
+def _outbox() -> Path:
+    return user_data_path("streamkit") / "outbox.sqlite"
 
 
 class Settings(BaseSettings):
@@ -291,6 +295,12 @@ class Settings(BaseSettings):
         False,
         validation_alias="ENABLE_FRAME_DROP_ON_VIDEO_FILE_RATE_LIMITING",
         description="max_fps thins a file by its own times instead of slowing it down",
+    )
+
+    outbox: Path = Field(
+        default_factory=_outbox,
+        validation_alias="STREAMKIT_OUTBOX",
+        description="where events wait for their receivers, unless a sink names another file",
     )
 
     chaos_python: Path | None = Field(

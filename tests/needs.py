@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+SDK_PYTHON = Path(__file__).resolve().parents[1] / ".venv-sdk" / "bin" / "python"
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
@@ -60,6 +61,14 @@ def needs_package(name: str) -> None:
     """A Python package of the ``dev`` extra."""
     if importlib.util.find_spec(name) is None:
         _lacking(f"the package {name!r} is not installed")
+
+
+def needs_sdk() -> str:
+    """The Python of an environment with ``inference-sdk``, whose pins are not ours."""
+    found = os.environ.get("STREAMKIT_SDK_PYTHON") or str(SDK_PYTHON)
+    if not Path(found).exists():
+        _lacking(f"no inference-sdk: {found} does not exist; see .ci/run")
+    return found
 
 
 def _lacking(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Opening and failing for ever leaves nothing behind: no memory, no descriptor, no thread.
+"""Opening, failing, short streams: for ever, they leave no memory, descriptor or thread behind.
 
 Shortened here. In full: ``STREAMKIT_ENDURANCE=10000 pytest tests/test_endurance.py``.
 """
@@ -10,22 +10,29 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import psutil
 import pytest
 
+from streamkit import InferencePipeline
 from streamkit.errors import SourceError, StreamErrorCode
+from streamkit.frame import VideoFrame
+from streamkit.predictions import Detections, Result
 from streamkit.sources import open_source
 from streamkit.sources.base import Source
+from streamkit.stages import open_stage
 from tests.cameras import camera
 from tests.clips import clip
-from tests.fakes import until
+from tests.fakes import Clip, until
 from tests.sources.servers import unused_port, web
+from tests.stages.making import objects
 
 FULL = int(os.environ.get("STREAMKIT_ENDURANCE", "0"))
 KIB_A_CYCLE = 2.0
@@ -176,6 +183,53 @@ def test_silence_that_is_interrupted() -> None:
             cycles(64, 0.08),
             at_once=8,
         )
+
+
+def test_short_streams_with_every_stage_that_remembers(tmp_path: Path) -> None:
+    """Each is added, gives four frames and is removed; what its stages knew goes with it."""
+    area = [[0, 0], [640, 0], [640, 480], [0, 480]]
+    stages: dict[str, dict[str, Any]] = {
+        "track": {"events": True, "rate": 25},
+        "zone": {"polygon": area, "loiter": 0.05},
+        "line": {"start": [300, 0], "end": [300, 480]},
+        "still": {"after": 0.05},
+        "speed": {"limit": 1},
+        "trails": {},
+        "heat": {},
+        "window": {"seconds": 1},
+        "limit": {"cooldown": 0.01, "per": "track"},
+        "evidence": {"folder": tmp_path / "evidence", "keep_gb": 1e-3},
+    }
+    heard = Counter[str]()
+
+    class Alarms:
+        takes_events = True
+
+        def write(self, result: Result) -> None:
+            heard.update(event.phase for event in result.events)
+
+        def close(self) -> None:
+            pass
+
+    def crowded(frames: Sequence[VideoFrame]) -> list[Detections]:
+        return [objects((0, 0, 200, 300), (0, 2, 400, 300), tracked=False) for _ in frames]
+
+    pipeline = InferencePipeline.init_with_custom_logic(
+        [],
+        on_video_frame=crowded,
+        stages=[partial(open_stage, name, options) for name, options in stages.items()],
+        sinks=[Alarms()],
+        keep_alive=True,
+    )
+
+    def cycle() -> None:
+        source = pipeline.add_source(Clip(4), name="short")
+        until(lambda: any(s["delivered"] == 4 for s in pipeline.stats()["streams"]))
+        pipeline.remove_source(source)
+        until(lambda: heard["start"] == heard["end"] > 0)
+
+    with pipeline:
+        endure(cycle, cycles(64, 1.0))
 
 
 def test_processes_that_fail() -> None:

@@ -14,21 +14,21 @@ import streamkit
 
 PACKAGE = Path(streamkit.__file__).parent
 LEVELS = [
-    {"errors", "frame", "masks", "predictions", "events", "meters"},
+    {"errors", "frame", "masks", "packets", "predictions", "parts", "events", "wire", "meters"},
     {"mailbox", "clock", "policy", "lane", "scheduler", "freshness", "settings", "credentials",
-     "buffering", "plugins", "imaging"},
+     "buffering", "plugins", "outbound", "asking", "imaging", "recording", "outbox", "web"},
     {"sources", "models", "stages", "sinks"},
     {"streams", "delivery", "engine", "quality", "run", "way", "roster", "dispatch", "watchdog",
-     "options", "pipeline", "spec"},
-    {"terminal", "console", "cli", "models_cli", "bench", "chaos", "doctor", "packaging", "tune",
-     "__main__", "__init__"},
+     "options", "pipeline", "spec", "documents", "changes", "engines"},
+    {"terminal", "console", "cli", "models_cli", "documents_cli", "blocks_cli", "outbox_cli",
+     "bench", "chaos", "doctor", "packaging", "server", "tune", "__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ADAPTERS = LEVELS[2]
 HEAVY = {
     "av", "cv2", "onnxruntime", "aiortc", "supervision", "trackers", "matplotlib", "scipy",
 }  # fmt: skip
-MAY_BE_HEAVY = ADAPTERS | {"imaging"}
+MAY_BE_HEAVY = ADAPTERS | {"imaging", "server"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -20,12 +20,13 @@ from streamkit import plugins
 from streamkit.chaos.faults import FAULTS
 from streamkit.chaos.interpreter import PACKAGES
 from streamkit.cli import app
-from streamkit.errors import StreamErrorCode
+from streamkit.errors import BlockErrorCode, OutboxErrorCode, StreamErrorCode
 from streamkit.events import DropCause
 from streamkit.freshness.admission import AdmissionOptions
 from streamkit.freshness.gate import GateOptions
 from streamkit.freshness.ladder import DegradeOptions
 from streamkit.options import SourceReference, plan
+from streamkit.outbox.options import OutboxOptions
 from streamkit.settings import Settings
 from streamkit.sinks import SINKS
 from streamkit.sources import SOURCES
@@ -196,6 +197,9 @@ NAMES: dict[str, Any] = {
     "backends": BACKENDS,
     "causes of drops": (cause.name.lower() for cause in DropCause),
     "codes of sources": set(StreamErrorCode) - {StreamErrorCode.INTERRUPTED},
+    "codes of blocks": BlockErrorCode,
+    "codes of the outbox": OutboxErrorCode,
+    "options of the outbox": OutboxOptions.__slots__,
     "faults of the lab": FAULTS,
     "packages of the lab": PACKAGES.split(),
 }

@@ -197,3 +197,12 @@ def test_boxes_that_are_moved_along_are_nearer_to_the_truth_than_those_left_alon
     assert done.returncode == 0, done.stderr
     words = done.stdout.replace(",", "").split()
     assert float(words[4]) > float(words[7]) > 0.5
+
+
+def test_the_pictures_of_drawing_and_privacy_are_made_again(tmp_path: Path) -> None:
+    command = [sys.executable, "samples/draw_layers.py", "--frame", "4", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=SAMPLES.parent, check=True, timeout=50)
+    made = [cv2.imread(str(tmp_path / f"{name}.jpg")) for name in ("layers", "privacy")]
+    shown = [picture for picture in made if picture is not None]
+    assert [picture.shape for picture in shown] == [(720, 1280, 3)] * 2
+    assert shown[1][10:200, 10:240].max() < 60, "the corner is filled"

@@ -11,7 +11,7 @@ import numpy as np
 
 from streamkit.clock import Thinner
 from streamkit.frame import VideoFrame
-from streamkit.masks import Bitmap, Masks
+from streamkit.parts import points_moved, shapes_moved
 from streamkit.policy import CARRIED
 from streamkit.predictions import Detections, Floats, Ints, Result
 
@@ -167,32 +167,9 @@ def _kept(last: Detections, moved: Floats) -> Detections:
     masks, keypoints = found.masks, found.keypoints
     return replace(
         found,
-        masks=None if masks is None else _shapes(masks, np.rint(shift).astype(np.int64)),
-        keypoints=None if keypoints is None else _points(keypoints, shift),
+        masks=None if masks is None else shapes_moved(masks, np.rint(shift).astype(np.int64)),
+        keypoints=None if keypoints is None else points_moved(keypoints, shift[:, None]),
     )
-
-
-def _points(keypoints: Floats, shift: Floats) -> Floats:
-    """Those that are not there stay all 0."""
-    points = keypoints.copy()
-    points[..., :2] += shift[:, None] * keypoints.any(axis=-1, keepdims=True)
-    return points
-
-
-def _shapes(masks: Masks, shift: Ints) -> Masks:
-    moved = [
-        _cut(bitmap, offset, masks.image_size)
-        for bitmap, offset in zip(masks.bitmaps, masks.offsets + shift, strict=True)
-    ]
-    offsets = np.array([offset for _, offset in moved], np.int64).reshape(-1, 2)
-    return Masks(tuple(bitmap for bitmap, _ in moved), offsets, masks.image_size)
-
-
-def _cut(bitmap: Bitmap, offset: Ints, size: tuple[int, int]) -> tuple[Bitmap, tuple[int, int]]:
-    """What is still in the picture; nothing begins at (0, 0)."""
-    left, top = (int(side) for side in offset)
-    inside = bitmap[max(0, -top) : max(0, size[1] - top), max(0, -left) : max(0, size[0] - left)]
-    return inside, (max(0, left), max(0, top)) if inside.size else (0, 0)
 
 
 def _seconds(frame: VideoFrame) -> float:

@@ -25,6 +25,14 @@ def bgr(code: str) -> Color:
 PALETTE: tuple[Color, ...] = tuple(
     bgr(code)
     for code in (
+        "#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2",
+    )
+)  # fmt: skip
+"""Okabe and Ito, "Color Universal Design" (2008): told apart also by who sees fewer colours."""
+
+FAMILIAR: tuple[Color, ...] = tuple(
+    bgr(code)
+    for code in (
         "#4892EA", "#00EEC3", "#FE4EF0", "#F4004E", "#FA7200",
         "#EEEE17", "#90FF00", "#78C1D2", "#8C29FF",
     )

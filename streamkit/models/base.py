@@ -17,6 +17,8 @@ Tensor: TypeAlias = npt.NDArray[np.float32]
 Outputs: TypeAlias = Sequence[npt.NDArray[Any]]
 MaskDecodeMode: TypeAlias = Literal["accurate", "tradeoff", "fast"]
 
+Step: TypeAlias = Literal["static_crop", "contrast", "grayscale"]
+
 _FRACTIONS: Final = ("confidence", "iou_threshold", "tradeoff_factor", "keypoint_confidence")
 
 
@@ -53,6 +55,8 @@ class InferenceOptions:
     """Keep keypoints with at least this confidence (inclusive)."""
     region: tuple[float, float, float, float] | None = None
     """left, top, right, bottom as parts of the picture (0 .. 1): all that the model is shown."""
+    without: frozenset[Step] = frozenset()
+    """Steps of the model's own preparation to leave out for this picture."""
     input_scale: float = 1.0
     """Part of the model's usual input, across and down, where its graph leaves that open."""
 
@@ -68,6 +72,8 @@ class InferenceOptions:
         if self.mask_decode_mode not in choices:
             raise ConfigError(f"mask_decode_mode {self.mask_decode_mode!r} is none of {choices}")
         self._check_view()
+        if unknown := set(self.without) - set(get_args(Step)):
+            raise ConfigError(f"without={sorted(unknown)}: choose from {get_args(Step)}")
         if isinstance(self.class_filter, str):
             raise ConfigError(f"class_filter must be a list of names: [{self.class_filter!r}]")
 
@@ -78,6 +84,10 @@ class InferenceOptions:
             left, top, right, bottom = self.region
             if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
                 raise ConfigError(f"region must be parts of the picture, not {self.region!r}")
+
+    def but(self, **given: Any) -> InferenceOptions:
+        """These, but for what is ``given``; ``ConfigError`` as ``of`` has it."""
+        return self.of(**{field.name: getattr(self, field.name) for field in fields(self)} | given)
 
     @classmethod
     def of(cls, **given: Any) -> InferenceOptions:

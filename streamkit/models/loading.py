@@ -53,7 +53,9 @@ def load(
     if plain(architecture)[0] in _EITHER and is_dense(session, _extras(task, session, package)):
         architecture = "yolov8"
     family = find(architecture, task)
-    return family(package, session, off=off, max_batch=max_batch)
+    model = family(package, session, off=off, max_batch=max_batch)
+    setattr(model, "task", task)  # noqa: B010 - a stranger's class need not know of it
+    return model
 
 
 def _extras(task: str, session: Session, package: Package) -> int | None:

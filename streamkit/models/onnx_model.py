@@ -74,7 +74,8 @@ class OnnxModel:
         self._session = session
         self._metadata = read(session)
         batch = session.input_shape[0]
-        self._fixed_batch = batch
+        self.fixed_batch = self._fixed_batch = batch
+        """Of the graph; ``None`` where it is open."""
         open_batch = max_batch or (1 if session.provider == CPU else _OPEN_BATCH)
         self.max_batch = batch or open_batch
         self.recipe = self._recipe(off or Switches())

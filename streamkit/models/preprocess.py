@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from streamkit.errors import InferenceError
 from streamkit.frame import Image, VideoFrame
-from streamkit.models.base import Tensor
+from streamkit.models.base import Step, Tensor
 from streamkit.models.geometry import Geometry
 from streamkit.models.pixels import CONTRAST, ContrastType, Pixels, grayscale, mirrored
 from streamkit.models.smooth import Smooth
@@ -91,6 +91,8 @@ class Recipe:
         ``picture``: a frame, or H x W (x 1, 3 or 4) ``uint8``, BGR. ``InferenceError`` for anything
         else.
         """
+        if isinstance(picture, Plain):
+            return self.less(picture.without).write(picture.picture, planes)
         if isinstance(picture, VideoFrame):
             decoded = Decoded.of(picture) if self._needs_no_pixels() else None
             if decoded is not None:
@@ -107,6 +109,15 @@ class Recipe:
         inner = self._place(Smooth(image) if self.smooth else Pixels(image), planes)
         x1, y1, x2, y2 = inner.region
         return Geometry((width, height), (x1 + left, y1 + top, x2 + left, y2 + top), inner.placed)
+
+    def less(self, without: frozenset[Step]) -> Recipe:
+        """The same without some of its steps."""
+        return replace(
+            self,
+            crop=None if "static_crop" in without else self.crop,
+            contrast=None if "contrast" in without else self.contrast,
+            grayscale=self.grayscale and "grayscale" not in without,
+        )
 
     def _place(self, source: Resizable, planes: Tensor) -> Geometry:
         """All of it, or as much as the way to resize shows."""
@@ -147,6 +158,14 @@ class Recipe:
             write_planes(small, planes[:, top : top + inner_h, left : left + inner_w])
         placed = (left, top, left + inner_w, top + inner_h)
         return Geometry((width, height), (0, 0, width, height), placed)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A picture whose caller wants some steps left out."""
+
+    picture: VideoFrame | Image
+    without: frozenset[Step]
 
 
 class Resizable(Protocol):

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
 from streamkit.frame import Image, Plane, VideoFrame
-from streamkit.masks import Masks
 from streamkit.models.base import InferenceOptions
-from streamkit.predictions import (
-    Classification,
-    Detections,
-    Floats,
-    MultiLabelClassification,
-    Prediction,
-)
+from streamkit.parts import Size, moved
+from streamkit.predictions import Prediction
 
-Size: TypeAlias = tuple[int, int]
 Pixels: TypeAlias = tuple[int, int, int, int]
 """left, top, right, bottom in whole pixels of the picture"""
 
@@ -120,36 +111,3 @@ def placed(
     size = size_of(picture)
     left, top, _, _ = pixels_of(options.region, size)
     return moved(prediction, (left, top), size)
-
-
-def moved(prediction: Prediction, by: tuple[int, int], size: Size) -> Prediction:
-    """``prediction`` about a part of a picture of ``size`` that begins at ``by`` (left, top).
-
-    Whole pixels are added and nothing is rounded or cut: the shapes stay bit for bit what they
-    are. Predictions of a kind that has no places, or that is not known here, stay as they are.
-    """
-    if isinstance(prediction, Classification | MultiLabelClassification):
-        return replace(prediction, image_size=size)
-    if not isinstance(prediction, Detections):
-        return prediction
-    masks, keypoints = prediction.masks, prediction.keypoints
-    return replace(
-        prediction,
-        xyxy=prediction.xyxy + np.array([*by, *by], np.float32),
-        image_size=size,
-        masks=None if masks is None else Masks(masks.bitmaps, _offsets(masks, by), size),
-        keypoints=None if keypoints is None else _points(keypoints, by),
-    )
-
-
-def _offsets(masks: Masks, by: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """An object without a shape has no place either."""
-    there = np.array([bitmap.size > 0 for bitmap in masks.bitmaps], np.bool_).reshape(-1, 1)
-    return masks.offsets + there * np.array(by, np.int64)
-
-
-def _points(keypoints: Floats, by: tuple[int, int]) -> Floats:
-    """Those that are not there stay all 0."""
-    points = keypoints.copy()
-    points[..., :2] += np.array(by, np.float32) * keypoints.any(axis=-1, keepdims=True)
-    return points

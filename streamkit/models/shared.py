@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
+from streamkit.asking import Unanswered
 from streamkit.errors import InferenceError, StreamkitError
 from streamkit.frame import Image, VideoFrame
 from streamkit.freshness.admission import Ledger
 from streamkit.meters import Histogram
 from streamkit.models.base import InferenceOptions, Model, Scalable
+from streamkit.models.preprocess import Plain
 from streamkit.models.regions import placed, seen
-from streamkit.predictions import Prediction
+from streamkit.predictions import Prediction, said_by
 from streamkit.scheduler import FINITE, Lane, LanePolicy, OnDrop, Scheduler, Share, Ticket
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,8 @@ class _Turn:
     over: bool = False
     scaled: dict[float, Model | None] = field(default_factory=dict)
     """The same with smaller inputs, where that can be."""
+    sample: Prediction | None = None
+    """What it says about a grey picture, once somebody has asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Wish:
     options: InferenceOptions = field(default_factory=InferenceOptions)
     instead: SharedModel | None = None
     """Another model, which answers in its place, on its threads; who sets it holds it loaded."""
+    lenient: bool = False
+    """A picture it fails on is answered ``Unanswered``, and the lane goes on."""
 
 
 class SharedModel:
@@ -111,6 +119,11 @@ class SharedModel:
                 turn.model.close()
 
     @property
+    def task(self) -> str:
+        """``object-detection`` and so on; empty where nobody knows."""
+        return str(getattr(self.model, "task", ""))
+
+    @property
     def workers(self) -> int:
         """How many frames (or batches) are worked on at the same time."""
         return self._workers
@@ -121,13 +134,22 @@ class SharedModel:
         times = self.timings
         return times.prepare.total + times.run.total + times.finish.total
 
-    def trial(self, pictures: Sequence[Image]) -> None:
+    def trial(self, pictures: Sequence[Image]) -> list[Prediction]:
         """One run on at most a batch of pictures, of which nothing is kept or measured."""
         with self._using() as model:
             tensor, geometries = model.prepare(pictures)
             outputs = model.run(tensor)
-            for index, geometry in enumerate(geometries):
+            return [
                 model.finish(outputs, index, geometry, InferenceOptions())
+                for index, geometry in enumerate(geometries)
+            ]
+
+    def sample(self) -> Prediction:
+        """What the model that serves now says about a grey picture; asked once."""
+        turn = self._turn
+        if turn.sample is None:
+            [turn.sample] = self.trial([np.full((240, 320, 3), 114, np.uint8)])
+        return turn.sample
 
     def scalable(self, scale: float) -> bool:
         """Whether it can take an input of that part of its usual size."""
@@ -169,9 +191,10 @@ class SharedModel:
         return threading.current_thread() in self._threads
 
     def _join(self, threads: Sequence[threading.Thread], until: float | None) -> None:
-        for thread in threads:
+        others = [thread for thread in threads if thread is not threading.current_thread()]
+        for thread in others:
             thread.join(None if until is None else max(0.0, until - time.monotonic()))
-        left = sum(thread.is_alive() for thread in threads)
+        left = sum(thread.is_alive() for thread in others)
         if left:
             log.warning("%s: %d runs left behind", self.model.model_id, left)
 
@@ -183,18 +206,20 @@ class SharedModel:
         options: InferenceOptions | None = None,
         policy: LanePolicy = FINITE,
         share: Share[VideoFrame] | None = None,
+        window: int | None = None,
+        lenient: bool = False,
     ) -> Lane[VideoFrame]:
         """A stream's way through the model, between ``start`` and ``stop``.
 
         Its window lets one stream alone keep every worker busy while it uses one result and the
-        next one waits.
+        next one waits. ``lenient``: what the model fails on is answered ``Unanswered``.
         """
         return self._scheduler.open(
             policy,
             on_drop=on_drop,
             on_take=on_take,
-            window=self._workers + 2,
-            options=Wish(options or InferenceOptions()),
+            window=window or self._workers + 2,
+            options=Wish(options or InferenceOptions(), lenient=lenient),
             share=share,
         )
 
@@ -216,7 +241,7 @@ class SharedModel:
         options: Sequence[InferenceOptions],
     ) -> list[Prediction]:
         """One run, or one for each size of input that is wanted."""
-        shown = seen(pictures, options)
+        shown = _plain(seen(pictures, options), options)
         scales = {wanted.input_scale for wanted in options}
         if scales == {1.0}:
             found = self._run(model, shown, options)
@@ -267,7 +292,7 @@ class SharedModel:
         outputs = model.run(tensor)
         ran = time.perf_counter()
         predictions = [
-            model.finish(outputs, index, geometry, wanted)
+            said_by(model.model_id, model.finish(outputs, index, geometry, wanted))
             for index, (geometry, wanted) in enumerate(zip(geometries, options, strict=True))
         ]
         self._measure(geometries, began, prepared, ran)
@@ -328,4 +353,17 @@ class SharedModel:
             ours = InferenceError(f"{self.model.model_id}: {type(error).__name__}: {error}")
             ours.__cause__ = error
             error = ours
-        ticket.fail(error)
+        if ticket.lane.options.lenient:
+            ticket.complete(Unanswered(error))
+        else:
+            ticket.fail(error)
+
+
+def _plain(
+    pictures: Sequence[VideoFrame | Image], options: Sequence[InferenceOptions]
+) -> Sequence[Any]:
+    """The pictures, with what each caller wants left out."""
+    if not any(wanted.without for wanted in options):
+        return pictures
+    pairs = zip(pictures, options, strict=True)
+    return [Plain(p, wanted.without) if wanted.without else p for p, wanted in pairs]

@@ -12,22 +12,50 @@ from streamkit.sinks.base import Sink
 
 if TYPE_CHECKING:
     from streamkit.sinks.callback import CallbackSink
+    from streamkit.sinks.clips import ClipsSink
+    from streamkit.sinks.csv_table import CsvSink
+    from streamkit.sinks.event_lines import EventLinesSink
     from streamkit.sinks.fanout import multi_sink
     from streamkit.sinks.jsonl import JsonLinesSink
+    from streamkit.sinks.kafka import KafkaSink
+    from streamkit.sinks.mail import MailSink
     from streamkit.sinks.memory import InMemoryBufferSink
+    from streamkit.sinks.mqtt import MqttSink
     from streamkit.sinks.render import render_boxes
+    from streamkit.sinks.restream import RestreamSink
+    from streamkit.sinks.s3 import S3Sink
+    from streamkit.sinks.segments import SegmentsSink
+    from streamkit.sinks.slack import SlackSink
+    from streamkit.sinks.snapshots import SnapshotsSink
+    from streamkit.sinks.sqlite import SqliteSink
     from streamkit.sinks.udp import UDPSink
     from streamkit.sinks.video import VideoFileSink
+    from streamkit.sinks.wall import WallSink
+    from streamkit.sinks.webhook import WebhookSink
     from streamkit.sinks.window import WindowSink, display_image
 
 __all__ = [
     "SINKS",
     "CallbackSink",
+    "ClipsSink",
+    "CsvSink",
+    "EventLinesSink",
     "InMemoryBufferSink",
     "JsonLinesSink",
+    "KafkaSink",
+    "MailSink",
+    "MqttSink",
+    "RestreamSink",
+    "S3Sink",
+    "SegmentsSink",
     "Sink",
+    "SlackSink",
+    "SnapshotsSink",
+    "SqliteSink",
     "UDPSink",
     "VideoFileSink",
+    "WallSink",
+    "WebhookSink",
     "WindowSink",
     "display_image",
     "multi_sink",
@@ -37,10 +65,24 @@ __all__ = [
 
 SINKS: dict[str, str] = {
     "callback": "streamkit.sinks.callback:CallbackSink",
+    "clips": "streamkit.sinks.clips:ClipsSink",
+    "csv": "streamkit.sinks.csv_table:CsvSink",
+    "email": "streamkit.sinks.mail:MailSink",
+    "events": "streamkit.sinks.event_lines:EventLinesSink",
     "jsonl": "streamkit.sinks.jsonl:JsonLinesSink",
+    "kafka": "streamkit.sinks.kafka:KafkaSink",
     "memory": "streamkit.sinks.memory:InMemoryBufferSink",
+    "mqtt": "streamkit.sinks.mqtt:MqttSink",
+    "restream": "streamkit.sinks.restream:RestreamSink",
+    "s3": "streamkit.sinks.s3:S3Sink",
+    "segments": "streamkit.sinks.segments:SegmentsSink",
+    "sqlite": "streamkit.sinks.sqlite:SqliteSink",
+    "slack": "streamkit.sinks.slack:SlackSink",
+    "snapshots": "streamkit.sinks.snapshots:SnapshotsSink",
     "udp": "streamkit.sinks.udp:UDPSink",
     "video": "streamkit.sinks.video:VideoFileSink",
+    "wall": "streamkit.sinks.wall:WallSink",
+    "webhook": "streamkit.sinks.webhook:WebhookSink",
     "window": "streamkit.sinks.window:WindowSink",
 }
 """Every sink a document can name; a new one is one line here."""

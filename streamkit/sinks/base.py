@@ -17,7 +17,18 @@ class Sink(Protocol):
     while ``write`` is busy before the oldest is dropped and counted; 1 where it is absent, so
     that a slow sink always gets the freshest. Finite streams wait and lose nothing.
     ``forget(source_id)`` is called, like ``write``, when a source was removed and its state here
-    may go.
+    may go. ``takes_events`` (bool): it gets only results that have events, also those with which
+    a stream closes (``Result.closing``), and loses none: live streams wait for it, too.
+    ``drain()`` is called, like ``write``, when all is written and before ``close``: to wait for
+    what is still on its way to somebody else. ``hurry()`` is called from another thread when there
+    is no more time: ``write`` and ``drain`` must then return at once. ``stats()`` gives a mapping,
+    JSON-ready, that is added to this sink's part of ``InferencePipeline.stats``.
+    ``tick()`` is called, like ``write``, at least each ``every`` (float) seconds, also when nothing
+    comes. ``follow(source_id, name, packets)`` is called, like ``write``, before the first result
+    of a stream, and where there is a ``tick`` soon after the stream has been started; ``name()``
+    is what the stream is called by now, ``packets`` is its ring, if it keeps one; all have to where
+    ``takes_packets`` (bool) is set. ``waited_for = False``: finite streams do not wait for it either,
+    and lose results like live ones.
     """
 
     def write(self, result: Result) -> None:

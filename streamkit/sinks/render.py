@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from streamkit.frame import Image, VideoFrame
-from streamkit.imaging.draw import annotated, annotated_at, draw_statistics
+from streamkit.imaging.draw import Style, annotated, annotated_at, draw_statistics
 from streamkit.imaging.layout import Size, blank, letterbox, size_of, tile_size
 from streamkit.imaging.marks import Marks, marks_of
+from streamkit.imaging.palette import FAMILIAR
 from streamkit.meters import Rate
 from streamkit.sinks.window import Rendered, display_image
 
 log = logging.getLogger(__name__)
+
+_STYLE: Final = Style(FAMILIAR)
 
 
 class Annotator(Protocol):
@@ -193,5 +196,5 @@ def _of_this_thread(annotator: Annotators, statistics: bool) -> Renderer:
 
 def _boxes(image: Image, marks: Marks, size: Size | None) -> Image:
     if size is None or size == size_of(image):
-        return annotated(image, marks)
-    return annotated_at(image, marks, size)
+        return annotated(image, marks, _STYLE)
+    return annotated_at(image, marks, size, _STYLE)

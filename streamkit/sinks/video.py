@@ -13,7 +13,8 @@ from streamkit.frame import Image, VideoFrame
 from streamkit.imaging.layout import Size, blank, mosaic, size_of
 from streamkit.predictions import Result
 from streamkit.sinks.base import Sink
-from streamkit.sinks.recording import Encoding, Recording
+from streamkit.sinks.encoder import Encoding
+from streamkit.sinks.recording import Recording
 from streamkit.sinks.render import Annotators, FpsMonitor, Monitor, Painter
 from streamkit.sinks.timeline import Timeline
 

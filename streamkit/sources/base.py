@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from streamkit.errors import ConfigError
 from streamkit.frame import Clock, Image, Picture
+from streamkit.recording.ring import PacketRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +86,28 @@ class Thrifty(Protocol):
     def want(self, fps: float | None) -> None:
         """At most ``fps`` pictures per second will be used (``None``: all). From any thread."""
         ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A source that has encoded packets, and can be told to keep them."""
+
+    def keep(self, rings: Sequence[PacketRing]) -> None:
+        """From now on put every packet into these. From any thread."""
+        ...
+
+
+def keep_packets(source: object, rings: Sequence[PacketRing]) -> None:
+    """Let ``source`` keep its packets. Raises ``ConfigError`` where it has none."""
+    if isinstance(source, Keeping):
+        source.keep(rings)
+    elif rings:
+        raise no_packets(getattr(source, "reference", "this source"))
+
+
+def no_packets(reference: str) -> ConfigError:
+    """It was asked for what it does not have."""
+    return ConfigError(
+        f"{reference}: keep_packets: this kind of source gives pictures and no encoded packets; "
+        "record annotated video (the sink 'video') instead"
+    )

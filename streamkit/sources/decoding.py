@@ -27,6 +27,7 @@ from streamkit.sources import ffmpeg_log
 from streamkit.sources.base import Capture, Source, SourceProperties
 from streamkit.sources.decoder import Decoder, Demand
 from streamkit.sources.motion import motion_of
+from streamkit.sources.tap import Tap
 from streamkit.sources.timing import CaptureClock
 
 for _name in ("http", "https", "rtmp", "rtp", "rtsp", "srt", "tcp", "tls", "udp"):
@@ -118,6 +119,11 @@ class Timeline:
     _last: float = field(default=-1.0, init=False)
     _step: float = field(default=0.0, init=False)
 
+    def moment(self, seconds: float | None) -> float:
+        """Unix time of container time ``seconds``, as far as that is known now: for packets."""
+        elapsed = self._last if seconds is None else seconds - self.origin
+        return self.begin.timestamp() + max(elapsed, 0.0)
+
     def at(self, seconds: float | None) -> datetime:
         """The capture time of container time ``seconds`` (``None``: one step after the last)."""
         elapsed = self._last + self._step if seconds is None else seconds - self.origin
@@ -177,6 +183,7 @@ def recording(
     timeline: Timeline,
     skip: Skip,
     stopped: threading.Event,
+    tap: Tap | None = None,
 ) -> Iterator[Capture]:
     """Every picture of something finite, in order, with the container's own times.
 
@@ -186,6 +193,8 @@ def recording(
     """
     stream.thread_type = "AUTO"
     stream.thread_count = min(FILE_THREADS, os.cpu_count() or 1)
+    tap = tap or Tap(reference)
+    tap.begin(stream, timeline.moment, live=False)
     damaged = shown = 0
     try:
         for packet in container.demux():
@@ -193,6 +202,7 @@ def recording(
                 return
             if packet.stream_index != stream.index:
                 continue
+            tap.take(packet)
             frames, fault = ([], True) if packet.is_corrupt else _decoded(packet)
             damaged += bool(fault and shown)  # before the first picture it is a missing key frame
             for frame in frames:
@@ -214,6 +224,7 @@ def broadcast(
     demand: Demand | None = None,
     reference: str = "video",
     clock: CaptureClock | None = None,
+    tap: Tap | None = None,
 ) -> Iterator[Capture]:
     """The pictures of something live, each with its time by ``clock`` (none: when it arrived).
 
@@ -223,11 +234,14 @@ def broadcast(
     """
     decoder = Decoder(stream, demand or Demand(), reference)
     clock = clock or CaptureClock(reference, "arrival")
+    tap = tap or Tap(reference)
+    tap.begin(stream, clock.moment, live=True)
     with ffmpeg_log.ear().listening():
         for packet, lost in ffmpeg_log.packets(packets):
             if packet.stream_index != stream.index:
                 continue
             clock.heard(*_times(packet))
+            tap.take(packet)
             for frame, concealed in decoder.pictures(packet, lost):
                 yield _timed(frame, clock, concealed=concealed)
             if stopped.is_set():

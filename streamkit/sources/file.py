@@ -23,12 +23,13 @@ from streamkit.sources.decoding import (
     video_of,
 )
 from streamkit.sources.recorded import Start, begun, start_of
+from streamkit.sources.tap import Tap, Tapped
 from streamkit.sources.truncation import missing_bytes
 
 _SIGNS_OF_A_CUT = (StreamErrorCode.CODEC_UNSUPPORTED, StreamErrorCode.CORRUPT)
 
 
-class FileSource(Source):
+class FileSource(Tapped, Source):
     """A video file. ``start`` (seconds) or ``start_frame`` skip its beginning, exactly.
 
     ``started_at`` is when its first picture was taken (see ``recorded.Start``; ``mtime``: the
@@ -53,6 +54,7 @@ class FileSource(Source):
         self._start, self._start_frame = start, start_frame
         self._started_at = start_of(started_at)
         self._stopped = threading.Event()
+        self._tap = Tap(self.reference)
 
     def interrupt(self) -> None:
         """Stop at the next packet."""
@@ -82,7 +84,9 @@ class FileSource(Source):
                 skip.seconds = origin + self._start
                 container.seek(int(skip.seconds * av.time_base))
             timeline = Timeline(begin, origin)
-            pictures = recording(container, stream, self.reference, timeline, skip, self._stopped)
+            pictures = recording(
+                container, stream, self.reference, timeline, skip, self._stopped, self._tap
+            )
             yield from introduced(pictures, stream, self, is_file=True, created=begin)
         except (av.FFmpegError, OSError) as error:
             raise translated(error, self.reference, opening=False) from error

@@ -31,6 +31,7 @@ from streamkit.sources.decoding import (
 from streamkit.sources.hls import Segments, media_playlist, paced
 from streamkit.sources.recorded import Start, begun, start_of
 from streamkit.sources.reference import Locator
+from streamkit.sources.tap import Tap, Tapped
 from streamkit.sources.timing import CaptureClock
 from streamkit.sources.web import Body, RemoteFile, Web
 
@@ -47,7 +48,7 @@ class Kind(StrEnum):
     ENDLESS = "endless"
 
 
-class HttpSource(Thrift, Source):
+class HttpSource(Thrift, Tapped, Source):
     """Any video behind ``http(s)://``. Times in seconds; every wait can be interrupted at once.
 
     Making one looks at the address (it waits ``open_timeout`` at most) to know whether it is live:
@@ -94,6 +95,7 @@ class HttpSource(Thrift, Source):
         self.properties: SourceProperties | None = None
         self._stopped = threading.Event()
         self._clock = CaptureClock(self.reference)
+        self._tap = Tap(self.reference)
         trust = Trust(tls_verify, ca_file)
         self._web = Web(self.reference, self._stopped, open_timeout, read_timeout, trust)
         self._start, self._started_at = start, start_of(started_at)
@@ -162,7 +164,9 @@ class HttpSource(Thrift, Source):
             begin = begun(self._started_at, _written(file), length) or datetime.now(UTC)
             skip = Skip(seconds=origin + self._start if self._start else 0.0)
             timeline = Timeline(begin, origin)
-            pictures = recording(container, stream, self.reference, timeline, skip, self._stopped)
+            pictures = recording(
+                container, stream, self.reference, timeline, skip, self._stopped, self._tap
+            )
             yield from self._announced(pictures, stream, is_file=True)
 
     def _segmented(self, segments: Segments) -> Iterator[Capture]:
@@ -172,7 +176,12 @@ class HttpSource(Thrift, Source):
         with closing(segments), opened(segments, self.reference) as container:
             stream = video_of(container, self.reference)
             pictures = broadcast(
-                container.demux(), stream, self._stopped, self._demand, self.reference
+                container.demux(),
+                stream,
+                self._stopped,
+                self._demand,
+                self.reference,
+                tap=self._tap,
             )
             yield from self._announced(paced(pictures, self._stopped), stream, is_file=False)
 
@@ -184,7 +193,13 @@ class HttpSource(Thrift, Source):
             stream = video_of(container, self.reference)
             self._clock.counted = counts_only(container)
             pictures = broadcast(
-                container.demux(), stream, self._stopped, self._demand, self.reference, self._clock
+                container.demux(),
+                stream,
+                self._stopped,
+                self._demand,
+                self.reference,
+                self._clock,
+                self._tap,
             )
             yield from self._announced(pictures, stream, is_file=False)
 

@@ -21,13 +21,14 @@ from streamkit.sources.decoding import (
     video_of,
 )
 from streamkit.sources.reference import Locator
+from streamkit.sources.tap import Tap, Tapped
 from streamkit.sources.timing import CaptureClock
 
 _LOG_IN = ("rtmp", "rtmps")
 """The protocols that know users and passwords."""
 
 
-class NetworkSource(Thrift, Source):
+class NetworkSource(Thrift, Tapped, Source):
     """A live address of any protocol FFmpeg has. Times in seconds.
 
     While nothing arrives it cannot be interrupted before ``read_timeout`` is over: these demuxers,
@@ -68,6 +69,7 @@ class NetworkSource(Thrift, Source):
         self._timeout = (open_timeout, read_timeout)
         self._stopped = threading.Event()
         self._clock = CaptureClock(self.reference)
+        self._tap = Tap(self.reference)
 
     def interrupt(self) -> None:
         """Stop at the next packet, or when the silence has lasted too long."""
@@ -95,7 +97,13 @@ class NetworkSource(Thrift, Source):
             try:
                 packets = container.demux()
                 captures = broadcast(
-                    packets, stream, self._stopped, self._demand, self.reference, self._clock
+                    packets,
+                    stream,
+                    self._stopped,
+                    self._demand,
+                    self.reference,
+                    self._clock,
+                    self._tap,
                 )
                 yield from introduced(captures, stream, self)
             except (av.FFmpegError, OSError) as error:

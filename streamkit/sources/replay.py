@@ -16,12 +16,13 @@ from streamkit.errors import ConfigError
 from streamkit.sources.base import Captures, Source, SourceProperties
 from streamkit.sources.decoder import DecodeMode, DecodeOptions, Demand, Thrift
 from streamkit.sources.decoding import broadcast, introduced, opened, translated, video_of
+from streamkit.sources.tap import Tap, Tapped
 from streamkit.sources.timing import CaptureClock
 
 PREFIX = "replay:"
 
 
-class ReplaySource(Thrift, Source):
+class ReplaySource(Thrift, Tapped, Source):
     """``replay:clip.mp4``: to try live behaviour, and to measure it, without a camera.
 
     Packets come when their time has come, ``speed`` times as fast; who is slow misses pictures, as
@@ -46,6 +47,7 @@ class ReplaySource(Thrift, Source):
         self._speed, self._fps = speed, fps
         self._demand = Demand(DecodeOptions(decode=decode, motion_vectors=motion_vectors))
         self._stopped = threading.Event()
+        self._tap = Tap(self.reference)
 
     def interrupt(self) -> None:
         """Stop at once, also while waiting for the next picture's time."""
@@ -60,7 +62,7 @@ class ReplaySource(Thrift, Source):
             packets = self._paced(container, stream)
             try:
                 pictures = broadcast(
-                    packets, stream, self._stopped, self._demand, self.reference, clock
+                    packets, stream, self._stopped, self._demand, self.reference, clock, self._tap
                 )
                 yield from introduced(pictures, stream, self)
             except (av.FFmpegError, OSError) as error:

@@ -29,6 +29,7 @@ from streamkit.sources.decoding import (
 )
 from streamkit.sources.reference import Address, Locator
 from streamkit.sources.substream import Prefer, Substream
+from streamkit.sources.tap import Tap, Tapped
 from streamkit.sources.timing import HELD, CaptureClock
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ _LONGEST_LOGIN = 128
 _CLEAR = (StreamErrorCode.AUTH_FAILED, StreamErrorCode.NOT_FOUND, StreamErrorCode.REFUSED)
 
 
-class RtspSource(Thrift, Source):
+class RtspSource(Thrift, Tapped, Source):
     """An RTSP camera; ``username`` and ``password`` may be given apart from the address.
 
     ``open_timeout`` bounds connecting, ``read_timeout`` the silence after which it counts as lost
@@ -107,6 +108,7 @@ class RtspSource(Thrift, Source):
         self._trust = Trust(tls_verify, ca_file) if self._address.scheme == "rtsps" else None
         self._stopped = threading.Event()
         self._clock = CaptureClock(self.reference, clock)
+        self._tap = Tap(self.reference)
 
     @property
     def clock_skew(self) -> float | None:
@@ -167,7 +169,13 @@ class RtspSource(Thrift, Source):
         packets = sliced(container, self._read_timeout, self._stopped)
         try:
             captures = broadcast(
-                packets, stream, self._stopped, self._demand, self.reference, self._clock
+                packets,
+                stream,
+                self._stopped,
+                self._demand,
+                self.reference,
+                self._clock,
+                self._tap,
             )
             yield from introduced(captures, stream, self)
         except TimeoutError as error:

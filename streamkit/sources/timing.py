@@ -180,6 +180,11 @@ class CaptureClock:
             delay = self._delay()
             self.skew = None if delay is None else -delay
 
+    def moment(self, pts: float | None) -> float:
+        """Unix time at which the picture of ``pts`` was taken, as far as that is known now. For
+        packets, which come in decoding order: nothing is steadied, and nothing remembered."""
+        return self._target(pts)[0]
+
     def at(self, pts: float | None) -> Stamp:
         """When the picture of ``pts`` was taken."""
         moment, clock, uncertainty = self._target(pts)

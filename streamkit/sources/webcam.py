@@ -13,13 +13,14 @@ from streamkit.errors import ConfigError, StreamErrorCode
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
 from streamkit.sources.connection import failure
 from streamkit.sources.decoding import broadcast, introduced, lost, opened, translated, video_of
+from streamkit.sources.tap import Tap, Tapped
 from streamkit.sources.timing import CaptureClock
 
 # V4L2 knows its formats by four characters, FFmpeg's v4l2 input by these names.
 _FORMATS = {"MJPG": "mjpeg", "YUYV": "yuyv422", "H264": "h264", "NV12": "nv12", "UYVY": "uyvy422"}
 
 
-class WebcamSource(Source):
+class WebcamSource(Tapped, Source):
     """A camera of this machine, by index or ``/dev/video*``.
 
     Size, rate and ``fourcc`` (``MJPG``, ``YUYV``, ...) are wishes: the device takes the nearest
@@ -50,6 +51,7 @@ class WebcamSource(Source):
         self._fps, self._fourcc = fps, fourcc.upper() if fourcc else None
         self._index = int(text) if text.isdecimal() else 0
         self._stopped = threading.Event()
+        self._tap = Tap(self.reference)
         # V4L2 stamps pictures with the kernel's monotonic clock, and FFmpeg passes that on.
         self._clock = CaptureClock(self.reference, kernel=form == "v4l2")
 
@@ -73,7 +75,9 @@ class WebcamSource(Source):
         ) as container:
             stream = video_of(container, self.reference)
             try:
-                captures = broadcast(container.demux(), stream, self._stopped, clock=self._clock)
+                captures = broadcast(
+                    container.demux(), stream, self._stopped, clock=self._clock, tap=self._tap
+                )
                 yield from introduced(captures, stream, self)
             except (av.FFmpegError, OSError) as error:
                 raise translated(error, self.reference, opening=False) from error

@@ -13,11 +13,15 @@ __all__ = ["STAGES", "Stage", "open_stage"]
 
 STAGES: dict[str, str] = {
     "annotate": "streamkit.stages.annotate:Annotate",
+    "cascade": "streamkit.stages.cascade:Cascade",
+    "evidence": "streamkit.stages.evidence:WithEvidence",
     "filter": "streamkit.stages.filter:Filter",
     "heat": "streamkit.stages.heat:Heat",
     "limit": "streamkit.stages.limit:Limit",
     "line": "streamkit.stages.line:Line",
+    "privacy": "streamkit.stages.privacy:Privacy",
     "select": "streamkit.stages.select:Select",
+    "slice": "streamkit.stages.slice:Slice",
     "speed": "streamkit.stages.speed:Speed",
     "still": "streamkit.stages.still:Still",
     "track": "streamkit.stages.track:Track",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
 from streamkit.errors import ConfigError
 from streamkit.predictions import Detections, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Manifest, Needs, Stage
 from streamkit.stages.expression import compiled
 from streamkit.stages.places import Anchor, Flags, Point, Units, anchors, checked, inside, placed
 from streamkit.stages.seen import names_of, of_classes
@@ -18,6 +19,16 @@ from streamkit.stages.seen import names_of, of_classes
 class Filter(Stage):
     """Detections that fit everything that is asked; the rest is dropped. No history is needed, and
     tracks are kept where there are some."""
+
+    manifest: ClassVar = Manifest(
+        "Filter",
+        Needs(("detections",)),
+        examples=(
+            {"filter": {"where": "label == 'car' and height > 40", "smallest": 0.001}},
+            {"filter": {"zone": [[0, 0], [1, 0], [1, 0.5], [0, 0.5]], "units": "fractions",
+                        "outside": True}},
+        ),
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - each is an option of a document
         self,
@@ -32,10 +43,10 @@ class Filter(Stage):
         units: Units = "pixels",
         where: str = "",
     ) -> None:
-        """``smallest``, ``largest``: share of the picture's area, inclusive. ``zone``: a polygon
-        the anchor must be in, or with ``outside`` must not. ``where``: an expression over the
-        columns of ``streamkit.stages.expression``, like ``label == "car" and height > 40``.
-        Raises ``ConfigError``."""
+        """``confidence``: at least so sure, 0..1. ``smallest``, ``largest``: share of the picture's
+        area, inclusive. ``zone``: a polygon the anchor must be in. ``outside``: not in, but outside
+        of it. ``where``: an expression over the columns of ``streamkit.stages.expression``, like
+        ``label == "car" and height > 40``. Raises ``ConfigError``."""
         if not 0 <= confidence <= 1 or not 0 <= smallest <= largest <= 1:
             raise ConfigError("confidence, smallest and largest are from 0 to 1, in this order")
         self._classes, self._confidence = names_of(classes), confidence

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from streamkit.errors import ConfigError
 from streamkit.frame import Image, VideoFrame
 from streamkit.predictions import Detections, Floats, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
 from streamkit.stages.memory import StreamTime
 from streamkit.stages.places import Anchor, anchors
 from streamkit.stages.seen import names_of, of_classes, tell
@@ -31,6 +31,14 @@ class Heat(Stage):
     tracks are needed.
     """
 
+    manifest: ClassVar = Manifest(
+        "Heat map",
+        Needs(("detections",), stream=True),
+        Gives(measures=("hottest", "seconds"), picture=True),
+        stateful=True,
+        examples=({"heat": {"half_life": 60, "draw": True}},),
+    )
+
     def __init__(  # noqa: PLR0913 - each is an option of a document
         self,
         *,
@@ -39,12 +47,13 @@ class Heat(Stage):
         classes: Sequence[str] = (),
         cells: int = 128,
         half_life: float | None = None,
-        path: str | None = None,
+        path: str | Path | None = None,
         every: float = 10.0,
         draw: bool = False,
     ) -> None:
         """``cells``: across the picture. ``half_life``: seconds after which what was seen counts
-        half; ``None``: for ever. ``draw``: lay it over the picture that sinks show. Raises
+        half; for ever where it is ``None``. ``path``: of a PNG. ``every``: seconds between two
+        writings of it. ``draw``: lay it over the picture that sinks show. Raises
         ``ConfigError``."""
         if not 2 <= cells <= _CELLS or every <= 0 or (half_life is not None and half_life <= 0):
             raise ConfigError(f"cells are from 2 to {_CELLS}; every and half_life above 0")
@@ -63,25 +72,24 @@ class Heat(Stage):
         self._add(of_classes(result.prediction, self._classes), elapsed)
         if self._path is not None and at >= self._due:
             self._due = at + self._every
-            self._write(result.frame, self._path)
+            self._write(result.frame, str(self._path))
         if self._draw:
             result.drawn = self.picture(result.frame, result.image)
         hottest, total = float(self.seconds.max()), float(self.seconds.sum())
         measure = {"kind": "heat", "hottest": round(hottest, 3), "seconds": round(total, 3)}
         return tell(result, self._name, measure)
 
+    def end(self, result: Result) -> Result:
+        """Writes what there is, however short the stream was."""
+        if self._path is not None and self.seconds.size:
+            self._write(result.frame, str(self._path))
+        return result
+
     def picture(self, frame: VideoFrame, image: Image | None = None) -> Image:
         """``frame`` with the heat over it, H x W x 3 BGR ``uint8``: the hottest cell is red."""
-        import cv2
+        from streamkit.imaging.heat import warmed
 
-        below = frame.image if image is None else image
-        if not self.seconds.size or not self.seconds.max() > 0:
-            return below.copy()
-        size = (below.shape[1], below.shape[0])
-        share = cv2.resize(self.seconds / self.seconds.max(), size, interpolation=cv2.INTER_LINEAR)
-        colors = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-        weight = 0.6 * np.clip(share * 4, 0, 1)[..., None]
-        return np.asarray(below * (1 - weight) + colors * weight, np.uint8)
+        return warmed(frame.image if image is None else image, self.seconds)
 
     def _add(self, found: Detections, elapsed: float) -> None:
         width, height = found.image_size

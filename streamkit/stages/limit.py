@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from streamkit.errors import ConfigError
 from streamkit.events import Event
 from streamkit.predictions import Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
 from streamkit.stages.memory import StreamTime
 from streamkit.stages.seen import tell
 
@@ -31,7 +31,23 @@ class _Past:
 
 class Limit(Stage):
     """Lets at most one event per ``cooldown`` seconds, and at most ``most`` per ``period``, of each
-    key through. The others end here, counted in the stage's measure."""
+    key through. The others end here, counted in the stage's measure.
+
+    Of what lasts, the start is measured: the end of what was let through is let through, that of
+    what was held back is not.
+    """
+
+    manifest: ClassVar = Manifest(
+        "Rate limit",
+        Needs(stream=True),
+        Gives(measures=("held",)),
+        stateful=True,
+        examples=(
+            {"steps": ["track", {"zone": {"polygon": [[0, 0], [640, 0], [640, 360], [0, 360]]}},
+                       {"limit": {"kinds": ["zone.enter"], "cooldown": 10, "per": "class"}}]},
+            {"limit": {"most": 5, "period": 60, "per": "stream"}},
+        ),
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,8 +59,9 @@ class Limit(Stage):
         most: int | None = None,
         period: float = 60.0,
     ) -> None:
-        """``kinds``: the events meant, like ``zone.loiter``; all where empty. Raises
-        ``ConfigError``."""
+        """``kinds``: the events meant, like ``zone.loiter``; all where empty. ``per``: what events
+        share who share a limit. ``cooldown``: seconds without another. ``most``: events in any
+        ``period`` seconds. ``period``: see ``most``. Raises ``ConfigError``."""
         if cooldown < 0 or period <= 0 or (most is not None and not 1 <= most <= 10_000):
             raise ConfigError("cooldown must not be below 0, period above 0, most from 1 to 10000")
         if not cooldown and most is None:
@@ -53,19 +70,39 @@ class Limit(Stage):
         self._cooldown, self._most, self._period = cooldown, most, period
         self._time, self._past = StreamTime(), OrderedDict[tuple[object, ...], _Past]()
         self._held = 0
+        self._begun: OrderedDict[str, bool] = OrderedDict()
+        """Of what began here and has not ended, by id: whether it was let through."""
 
     def __call__(self, result: Result) -> Result:
         at = self._time(result.frame)
-        let = tuple(event for event in result.events if self._passes(event, at))
+        let = tuple(event for event in result.events if self._lets(event, at))
         self._held += len(result.events) - len(let)
         if not self._held:
             return result
         result.events = let
         return tell(result, self._name, {"kind": "limit", "held": self._held})
 
-    def _passes(self, event: Event, at: float) -> bool:
+    def end(self, result: Result) -> Result:
+        """With the stream ends what was let begin."""
+        at = self._time(result.frame)
+        result.events = tuple(event for event in result.events if self._lets(event, at))
+        return result
+
+    def _lets(self, event: Event, at: float) -> bool:
         if self._kinds and event.kind not in self._kinds:
             return True
+        if event.phase == "end" and (begun := self._begun.pop(event.id, None)) is not None:
+            return begun
+        if event.phase == "update" and self._begun.get(event.id) is False:
+            return False
+        passes = self._passes(event, at)
+        if event.phase == "start":
+            self._begun[event.id] = passes
+            if len(self._begun) > _KEYS:
+                self._begun.popitem(last=False)
+        return passes
+
+    def _passes(self, event: Event, at: float) -> bool:
         passed = self._remembered(self._key(event)).passed
         while passed and at - passed[0] >= max(self._period, self._cooldown):
             passed.popleft()

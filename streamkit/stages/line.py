@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from streamkit.errors import ConfigError
 from streamkit.events import Event
 from streamkit.predictions import Detections, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
 from streamkit.stages.memory import Memory, StreamTime
 from streamkit.stages.places import (
     Anchor,
@@ -50,6 +51,18 @@ class Line(Stage):
     unless told to wait for a number of frames.
     """
 
+    manifest: ClassVar = Manifest(
+        "Line crossing",
+        Needs(("detections",), tracks=True, stream=True),
+        Gives(events=("line.in", "line.out"), measures=("points", "in", "out", "classes")),
+        stateful=True,
+        examples=(
+            {"steps": ["track", {"line": {"start": [320, 0], "end": [320, 360]}}]},
+            {"steps": ["track", {"line": {"name": "gate", "start": [0, 0.5], "end": [1, 0.5],
+                                          "units": "fractions", "classes": ["car"]}}]},
+        ),
+    )  # fmt: skip
+
     def __init__(  # noqa: PLR0913 - each is an option of a document
         self,
         *,
@@ -62,10 +75,11 @@ class Line(Stage):
         units: Units = "pixels",
         keep: float = 60.0,
     ) -> None:
-        """``in`` is from the right-hand to the left-hand side of somebody who walks from ``start``
-        to ``end``, as seen in the picture (as in supervision); ``out`` the other way. ``margin``:
-        how far from the line an object is clear of it, in shorter sides of its box. ``keep``:
-        seconds after which a track that is away is forgotten. Raises ``ConfigError``."""
+        """``start``, ``end``: its ends. ``in`` is from the right-hand to the left-hand side of
+        somebody who walks from ``start`` to ``end``, as seen in the picture (as in supervision);
+        ``out`` the other way. ``margin``: how far from the line an object is clear of it, in
+        shorter sides of its box. ``keep``: seconds after which a track that is away is forgotten.
+        Raises ``ConfigError``."""
         ends = checked((start, end), units, 2, "line")
         if ends[0] == ends[1]:
             raise ConfigError("start and end of a line must differ")
@@ -90,7 +104,7 @@ class Line(Stage):
         points = anchors(found.xyxy, self._anchor)
         away = beside(points, *ends)
         clear = self._margin * (found.xyxy[:, 2:] - found.xyxy[:, :2]).min(axis=1)
-        witness, events = Witness(result.frame, self._name), []
+        witness, events = Witness(result, self._name), []
         for i, (track, label) in enumerate(zip(ids(found), found.labels, strict=True)):
             state = self._memory.seen(track, at)
             _step(state, points[i], float(away[i]), ends)

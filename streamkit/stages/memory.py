@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from streamkit.errors import StreamRequiredError
 from streamkit.frame import VideoFrame
 
 _STEP: Final = 1 / 30
@@ -30,11 +31,26 @@ class StreamTime:
         self._now = 0.0
 
     def __call__(self, frame: VideoFrame) -> float:
-        """Seconds; more than at the frame before."""
+        """Seconds; more than at the frame before. Raises ``StreamRequiredError`` for a frame of
+        another stream, or an earlier one: whoever remembers is of no use for both."""
         if self._last is not None:
+            _follows(self._last, frame)
             self._now += _between(self._last, frame)
         self._last = frame
         return self._now
+
+
+def _follows(last: VideoFrame, frame: VideoFrame) -> None:
+    if frame.source_id != last.source_id:
+        raise StreamRequiredError(
+            f"one stage got frames of the streams {last.source_id} and {frame.source_id}: "
+            "make one for each stream"
+        )
+    if frame.frame_id < last.frame_id:
+        raise StreamRequiredError(
+            f"frame {frame.frame_id} came after {last.frame_id}: stages that remember need the "
+            "frames of a stream in order"
+        )
 
 
 def _between(last: VideoFrame, frame: VideoFrame) -> float:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamkit.errors import ConfigError, TrackingRequiredError
-from streamkit.events import Event
-from streamkit.frame import VideoFrame
+from streamkit.events import Event, Phase, new_id
 from streamkit.predictions import Detections, Result
 
 
@@ -64,14 +63,38 @@ def tell(result: Result, name: str, measure: object, events: Iterable[Event] = (
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """Makes the events of one frame at one place."""
+    """Makes the events of one result at one place (a line, a zone, a rule)."""
 
-    frame: VideoFrame
+    result: Result
     key: str
 
-    def event(self, kind: str, track: int | None, data: Mapping[str, Any]) -> Event:
-        """Something that happened."""
-        frame = self.frame
+    def event(
+        self,
+        kind: str,
+        track: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        *,
+        phase: Phase = "instant",
+        id: str | None = None,
+    ) -> Event:
+        """Something that happened, told with this result's frame, source and model.
+
+        What lasts begins with ``phase="start"``; its ``update`` and ``end`` are given the ``id`` of
+        that event.
+        """
+        result, frame = self.result, self.result.frame
         return Event(
-            kind, frame.source_id, self.key, frame.timestamp, frame.frame_id, track, dict(data)
+            kind,
+            frame.source_id,
+            self.key,
+            frame.timestamp,
+            frame.frame_id,
+            track,
+            dict(data or {}),
+            id or new_id(),
+            phase,
+            source=result.source,
+            model=result.model,
+            clock=frame.clock.value,
+            uncertainty=frame.uncertainty,
         )

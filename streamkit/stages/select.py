@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
 from streamkit.errors import ConfigError
 from streamkit.predictions import Detections, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Manifest, Needs, Stage
 
 
 class Select(Stage):
     """Detections of the given classes with at least the given confidence; the rest is dropped."""
+
+    manifest: ClassVar = Manifest(
+        "Select",
+        Needs(("detections",)),
+        examples=({"select": {"classes": ["person", "car"], "confidence": 0.5}},),
+    )
 
     def __init__(self, *, classes: Sequence[str] = (), confidence: float = 0.0) -> None:
         """``classes``: names to keep, all where empty. ``confidence``: 0..1, inclusive."""

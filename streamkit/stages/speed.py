@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from streamkit.errors import ConfigError
 from streamkit.events import Event
 from streamkit.predictions import Detections, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
 from streamkit.stages.memory import Memory, StreamTime
 from streamkit.stages.places import Anchor, Point, Points, Units, anchors, checked, placed
 from streamkit.stages.seen import Witness, ids, tell, tracks
@@ -37,6 +37,19 @@ class Speed(Stage):
     """Speed and heading of each track over the last ``window`` seconds, by a straight line through
     its positions: one trembling box changes little."""
 
+    manifest: ClassVar = Manifest(
+        "Speed and heading",
+        Needs(("detections",), tracks=True, stream=True),
+        Gives(events=("speed.over",), measures=("unit", "tracks")),
+        stateful=True,
+        examples=(
+            {"steps": ["track", {"speed": {"limit": 60}}]},
+            {"steps": ["track", {"speed": {
+                "picture": [[100, 100], [500, 100], [600, 350], [20, 350]],
+                "ground": [[0, 20], [8, 20], [8, 0], [0, 0]], "limit": 1.5}}]},
+        ),
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
@@ -48,8 +61,9 @@ class Speed(Stage):
         limit: float | None = None,
         units: Units = "pixels",
     ) -> None:
-        """``picture``: four points of the picture, no three in a row, and ``ground``: where they
-        are on the ground, in metres. Without them speeds are in pixels per second. ``limit``: tell
+        """``picture``: four points of the picture, no three in a row. ``ground``: where they are on
+        the ground, in metres; without them speeds are in pixels per second. ``window``: seconds
+        over which a speed is taken. ``limit``: tell
         ``speed.over`` once for each time a track is faster. Raises ``ConfigError``."""
         if window < _LEAST or (limit is not None and limit <= 0):
             raise ConfigError(f"window must be at least {_LEAST} s, limit above 0")
@@ -101,7 +115,7 @@ class Speed(Stage):
     def _fast(self, result: Result, told: Sequence[dict[str, float]]) -> list[Event]:
         if self._limit is None or not result.inferred:
             return []
-        witness, events = Witness(result.frame, self._name), []
+        witness, events = Witness(result, self._name), []
         for motion in told:
             track = int(motion["tracker_id"])
             path = self._paths.get(track)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from streamkit.errors import ConfigError
 from streamkit.events import Event
 from streamkit.predictions import Detections, Floats, Ints, Result
 from streamkit.stages.algorithms import Algorithm, Follower
-from streamkit.stages.base import Stage
-from streamkit.stages.memory import Memory, StreamTime
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
+from streamkit.stages.memory import StreamTime
 from streamkit.stages.seen import Witness
 
 
@@ -24,6 +25,11 @@ class _Track:
     votes: Counter[int] = field(default_factory=Counter)
     box: Floats | None = None
     at: float = 0.0
+    label: str = ""
+    since: float = 0.0
+    seen: float = 0.0
+    id: str | None = None
+    """Of the events of this track, once its start was told."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +50,17 @@ class Track(Stage):
     stream, and streams know nothing of each other. Between two inferences objects keep their
     tracks.
     """
+
+    manifest: ClassVar = Manifest(
+        "Tracking",
+        Needs(("detections",), stream=True),
+        Gives(events=("track.start", "track.end"), columns=("tracker_id", "class_id", "xyxy")),
+        stateful=True,
+        examples=(
+            "track",
+            {"track": {"algorithm": "ocsort", "lost_after": 2, "events": True}},
+        ),
+    )
 
     def __init__(  # noqa: PLR0913 - each is an option of a document
         self,
@@ -67,25 +84,16 @@ class Track(Stage):
 
         ``activate``: confidence a track begins with (not of ocsort). ``high``: confidence from
         which a detection is matched first (not of sort). ``overlap``: least IoU to match.
-        ``confirm``: detections in a row, at the nominal ``rate`` (frames per second), before a
-        track is told. ``lock_class``: a track has the class that most of its detections had.
-        ``mix_classes``: a track may go on as another class, for models that take one for the
-        other; without, objects of different classes never share a track.
-        ``smooth``: time constant in seconds by which boxes are steadied, 0 for not.
-        ``end_on_gap``: a pause of the stream longer than these seconds ends all tracks, as a
-        reconnection does. ``camera_moves``: make up for it (botsort only; needs the pixels).
-        ``untracked``: keep what has no track (yet), as -1. ``events``: tell ``track.start`` and
-        ``track.end``. Raises ``ConfigError``.
-        """
-        if (
-            lost_after < 0
-            or smooth < 0
-            or not rate > 0
-            or (end_on_gap is not None and not end_on_gap > 0)
-        ):
-            raise ConfigError(
-                "lost_after and smooth must not be below 0; rate and end_on_gap above"
-            )
+        ``confirm``: detections in a row, at the nominal ``rate``, before a track is told.
+        ``lost_after``: seconds unseen after which a track ends. ``rate``: the nominal one, in
+        frames per second. ``lock_class``: a track has the class that most of its detections had.
+        ``mix_classes``: a track may go on as another class, for models that take one for the other;
+        without, objects of different classes never share a track. ``smooth``: time constant in
+        seconds by which boxes are steadied, 0 for not. ``end_on_gap``: a pause of the stream longer
+        than these seconds ends all tracks, as a reconnection does. ``camera_moves``: make up for it
+        (botsort only; needs the pixels). ``untracked``: keep what has no track (yet), as -1.
+        ``events``: tell ``track.start`` and ``track.end``. Raises ``ConfigError``."""
+        _check_times(lost_after, smooth, rate, end_on_gap)
         if camera_moves and not mix_classes:
             raise ConfigError("camera_moves needs mix_classes")
         self._mix = mix_classes
@@ -96,7 +104,7 @@ class Track(Stage):
         self._time, self._at = StreamTime(), 0.0
         self._follower, self._fresh = self._new(), True
         self._first, self._highest = 1, 0
-        self._tracks = self._nobody()
+        self._tracks: dict[int, _Track] = {}
         self._last: _Last | None = None
 
     def __call__(self, result: Result) -> Result:
@@ -112,11 +120,6 @@ class Track(Stage):
         events = [*result.events, *events] if self._events else [*result.events]
         return replace(result, prediction=tracked, events=tuple(events), _wire=None)
 
-    def _nobody(self) -> Memory[_Track]:
-        """Keeps a little longer than the tracker: its seconds follow the usual step, which may
-        change."""
-        return Memory(_Track, 1.5 * self._lost_after + 0.5)
-
     def _new(self) -> Follower:
         return Follower(
             self._algorithm, self._rate, self._lost_after, apart=not self._mix, **self._options
@@ -125,17 +128,27 @@ class Track(Stage):
     def _follow(self, found: Detections, result: Result) -> tuple[Detections, list[Event]]:
         at = self._time(result.frame)
         elapsed, self._at = at - self._at, at
-        witness = Witness(result.frame, "track")
-        ended = self._tracks.forget(at)
-        if self._gap is not None and elapsed > self._gap:
-            ended += self._end()
+        witness = Witness(result, "track")
+        pause = self._gap is not None and elapsed > self._gap
+        ended = self._end() if pause else []
         image = result.frame.image if self._pixels else None
         tracks = self._follower.update(found, None if self._fresh else elapsed, image)
         self._fresh = False
         tracks = np.where(tracks < 0, -1, tracks + self._first)
-        events = [witness.event("track.end", track, {}) for track, _ in ended]
-        events += [witness.event("track.start", t, {}) for t in self._begun(tracks)]
-        return self._remember(found, tracks, at), events
+        tracked = self._remember(found, tracks, at)
+        events = _ended(witness, ended + self._gone())
+        for track in self._begun(tracks):
+            state = self._tracks[track]
+            events.append(witness.event("track.start", track, _told(state), phase="start"))
+            state.id = events[-1].id
+        return tracked, events
+
+    def end(self, result: Result) -> Result:
+        """All tracks end with the stream."""
+        if self._events:
+            ended = _ended(Witness(result, "track"), self._end())
+            result.events = (*result.events, *ended)
+        return result
 
     def _begun(self, tracks: Ints) -> list[int]:
         """The new ones: the library counts up."""
@@ -145,21 +158,30 @@ class Track(Stage):
 
     def _end(self) -> list[tuple[int, _Track]]:
         """No track goes on; numbers do."""
-        ended = self._tracks.items()
-        self._tracks = self._nobody()
+        ended = list(self._tracks.items())
+        self._tracks = {}
         self._follower, self._fresh = self._new(), True
         self._first = self._highest + 1
         return ended
+
+    def _gone(self) -> list[tuple[int, _Track]]:
+        """Those that the library has given up, now forgotten."""
+        alive = self._follower.alive
+        gone = [track for track in self._tracks if track - self._first not in alive]
+        return [(track, self._tracks.pop(track)) for track in gone]
 
     def _remember(self, found: Detections, tracks: Ints, at: float) -> Detections:
         """The class and the box of each track, by what is known of it."""
         classes, boxes = found.class_id.copy(), found.xyxy.copy()
         for i in np.flatnonzero(tracks >= 0):
-            state = self._tracks.seen(int(tracks[i]), at)
+            state = self._tracks.setdefault(int(tracks[i]), _Track())
             if self._lock:
                 classes[i] = _voted(state.votes, int(classes[i]))
             if self._smooth:
                 boxes[i] = _steadied(state, boxes[i], at, self._smooth)
+            if not state.label:
+                state.since = at
+            state.label, state.seen = found.names[classes[i]], at
         self._last = _Last(found, tracks, classes, boxes - found.xyxy)
         return replace(found, tracker_id=tracks, class_id=classes, xyxy=boxes)
 
@@ -168,13 +190,31 @@ class Track(Stage):
         last, nobody = self._last, np.full(len(found), -1, np.int64)
         if last is None:
             return replace(found, tracker_id=nobody)
-        before = _origins(found, last.found)
+        before = origins(found, last.found)
         known = before >= 0
         origin = before[known]
         tracks, classes, boxes = nobody, found.class_id.copy(), found.xyxy.copy()
         tracks[known], classes[known] = last.tracks[origin], last.classes[origin]
         boxes[known] += last.shift[origin]
         return replace(found, tracker_id=tracks, class_id=classes, xyxy=boxes)
+
+
+def _ended(witness: Witness, ended: Sequence[tuple[int, _Track]]) -> list[Event]:
+    return [
+        witness.event("track.end", track, _told(state), phase="end", id=state.id)
+        for track, state in ended
+        if state.id is not None
+    ]
+
+
+def _told(state: _Track) -> dict[str, object]:
+    return {"class": state.label, "seconds": round(state.seen - state.since, 3)}
+
+
+def _check_times(lost_after: float, smooth: float, rate: float, gap: float | None) -> None:
+    above = rate > 0 and (gap is None or gap > 0)
+    if lost_after < 0 or smooth < 0 or not above:
+        raise ConfigError("lost_after and smooth must not be below 0; rate and end_on_gap above")
 
 
 def _library_options(
@@ -223,7 +263,7 @@ def _steadied(state: _Track, box: Floats, at: float, constant: float) -> Floats:
     return box
 
 
-def _origins(found: Detections, last: Detections) -> Ints:
+def origins(found: Detections, last: Detections) -> Ints:
     """Which object of the last inference each one is, -1 where none: what is carried keeps its
     class and its confidence to the bit; the nearest of several such."""
     same = found.class_id[:, None] == last.class_id

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from streamkit.errors import ConfigError
 from streamkit.predictions import Detections, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
 from streamkit.stages.memory import Memory, StreamTime
 from streamkit.stages.places import Anchor, anchors
 from streamkit.stages.seen import ids, tell, tracks
@@ -24,6 +25,14 @@ class Trails(Stage):
     """Where each track was, for who draws or stores it: at most ``points`` of the last ``seconds``,
     evenly spread in time."""
 
+    manifest: ClassVar = Manifest(
+        "Trails",
+        Needs(("detections",), tracks=True, stream=True),
+        Gives(measures=("paths",)),
+        stateful=True,
+        examples=({"steps": ["track", {"trails": {"seconds": 2}}]},),
+    )
+
     def __init__(
         self,
         *,
@@ -32,7 +41,7 @@ class Trails(Stage):
         seconds: float = 3.0,
         points: int = 32,
     ) -> None:
-        """Raises ``ConfigError``."""
+        """``seconds``: how far back. ``points``: of one path, at most. Raises ``ConfigError``."""
         if seconds <= 0 or not 2 <= points <= 1000:
             raise ConfigError("seconds must be above 0, points from 2 to 1000")
         self._name, self._anchor, self._seconds = name, anchor, seconds

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from streamkit.errors import ConfigError
 from streamkit.events import Event
 from streamkit.predictions import Detections, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
 from streamkit.stages.memory import StreamTime
 from streamkit.stages.seen import Witness, tell
 
@@ -35,12 +35,28 @@ class _Sum:
 class Window(Stage):
     """Average (weighted by time), most and least of a value in each window, told as an event
     ``window`` with the first frame after it. Windows begin at whole multiples of ``seconds`` of
-    UTC: minutes are the clock's. A window without a frame is not told."""
+    UTC: minutes are the clock's. A window without a frame is not told; the one in which the stream
+    ends is told with ``"partial": true``."""
+
+    manifest: ClassVar = Manifest(
+        "Window",
+        Needs(stream=True),
+        Gives(
+            events=("window",),
+            measures=("of", "begin", "seconds", "frames", "avg", "max", "min", "count"),
+        ),
+        stateful=True,
+        examples=(
+            {"window": {"seconds": 1}},
+            {"steps": ["track", {"line": {"start": [320, 0], "end": [320, 360]}},
+                       {"window": {"of": "events:line.in", "seconds": 2}}]},
+        ),
+    )  # fmt: skip
 
     def __init__(self, *, of: str = "objects", name: str = "window", seconds: float = 60.0) -> None:
         """``of``: ``objects`` (detections in the frame); a measure, like ``zone.count`` or
-        ``line.classes.car.in``; or ``events:line.in``, which counts events of that kind. Raises
-        ``ConfigError``."""
+        ``line.classes.car.in``; or ``events:line.in``, which counts events of that kind.
+        ``seconds``: the length of a window. Raises ``ConfigError``."""
         if not seconds > 0 or not of:
             raise ConfigError("seconds must be above 0, and of must name something")
         self._of, self._name, self._seconds = of, name, seconds
@@ -64,6 +80,14 @@ class Window(Stage):
         self._add(self._sum, value, min(elapsed, _LONGEST))
         events = [] if done is None else [self._told(done, result)]
         return tell(result, self._name, {"kind": "window", **self._summary(self._sum)}, events)
+
+    def end(self, result: Result) -> Result:
+        """What was summed up so far."""
+        if self._sum is not None:
+            told = self._told(self._sum, result, partial=True)
+            result.events = (*result.events, told)
+            self._sum = None
+        return result
 
     def _value(self, result: Result) -> float | None:
         """``None`` where there is nothing to sum up: another kind of prediction."""
@@ -90,8 +114,9 @@ class Window(Stage):
         mean = done.total / done.weight if done.weight else done.most
         return told | {"avg": round(mean, 4), "max": done.most, "min": done.least}
 
-    def _told(self, done: _Sum, result: Result) -> Event:
-        return Witness(result.frame, self._name).event("window", None, self._summary(done))
+    def _told(self, done: _Sum, result: Result, *, partial: bool = False) -> Event:
+        data = self._summary(done) | ({"partial": True} if partial else {})
+        return Witness(result, self._name).event("window", None, data)
 
 
 def _number(measures: Mapping[str, Any], path: str) -> float | None:

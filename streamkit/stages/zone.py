@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from streamkit.errors import ConfigError
-from streamkit.events import Event
+from streamkit.events import Event, Phase
 from streamkit.predictions import Detections, Result
-from streamkit.stages.base import Stage
+from streamkit.stages.base import Gives, Manifest, Needs, Stage
 from streamkit.stages.memory import Memory, StreamTime
 from streamkit.stages.places import Anchor, Point, Points, Units, anchors, checked, inside, placed
 from streamkit.stages.seen import Witness, ids, names_of, of_classes, tell, tracks
@@ -24,13 +25,17 @@ class _Visit:
     """When it was first seen inside."""
     last: float = 0.0
     """When it was last seen inside."""
-    told: bool = False
-    """Its entering was told."""
+    id: str | None = None
+    """Of the events of this visit, once its entering was told."""
     loitered: bool = False
 
     @property
     def dwell(self) -> float:
         return round(self.last - self.since, 3)
+
+    def event(self, witness: Witness, kind: str, track: int, phase: Phase) -> Event:
+        """One of this visit."""
+        return witness.event(kind, track, _told(self), phase=phase, id=self.id)
 
 
 class Zone(Stage):
@@ -41,6 +46,24 @@ class Zone(Stage):
     told from the first to the last moment it was seen. Without ``tracks`` objects are only
     counted, and no track stage is needed.
     """
+
+    manifest: ClassVar = Manifest(
+        "Zone",
+        Needs(("detections",), tracks=True, stream=True),
+        Gives(
+            events=("zone.enter", "zone.loiter", "zone.leave"),
+            measures=("points", "count", "classes", "entered", "left", "inside"),
+        ),
+        stateful=True,
+        stateless_with={"tracks": False},
+        examples=(
+            {"steps": ["track", {"zone": {"polygon": [[80, 60], [560, 60], [560, 300], [80, 300]],
+                                          "loiter": 2.5, "classes": ["person"]}}]},
+            {"steps": ["track", {"zone": {"name": "door", "units": "fractions", "settle": 0.2,
+                                          "polygon": [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]}}]},
+            {"zone": {"polygon": [[0, 0], [640, 0], [640, 360]], "tracks": False}},
+        ),
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - each is an option of a document
         self,
@@ -55,8 +78,10 @@ class Zone(Stage):
         units: Units = "pixels",
         tracks: bool = True,
     ) -> None:
-        """``loiter``: seconds of stay after which ``zone.loiter`` is told, once a visit. Raises
-        ``ConfigError``."""
+        """``polygon``: its corners. ``loiter``: seconds of stay after which ``zone.loiter`` is
+        told, once a visit. ``settle``: seconds inside before somebody has entered. ``patience``:
+        seconds away or outside before somebody has left. ``tracks``: whether to follow objects.
+        Raises ``ConfigError``."""
         if (loiter is not None and loiter <= 0) or settle < 0 or patience < 0:
             raise ConfigError("loiter must be above 0, settle and patience must not be below 0")
         if loiter is not None and not tracks:
@@ -66,6 +91,7 @@ class Zone(Stage):
         self._name, self._classes = name, names_of(classes)
         self._loiter, self._settle = loiter, settle
         self._time = StreamTime()
+        self._patience = patience
         self._visits = Memory(_Visit, patience)
         self._entered = self._left = 0
 
@@ -81,8 +107,17 @@ class Zone(Stage):
         events = self._watch(present, at, result) if result.inferred else []
         return tell(result, self._name, self._measured(polygon), events)
 
+    def end(self, result: Result) -> Result:
+        """Everybody leaves with the stream."""
+        witness, events = Witness(result, self._name), list(result.events)
+        for track, visit in self._visits.items():
+            events += self._leaves(witness, track, visit)
+        self._visits = Memory(_Visit, self._patience)
+        result.events = tuple(events)
+        return result
+
     def _watch(self, present: Detections, at: float, result: Result) -> list[Event]:
-        witness, events = Witness(result.frame, self._name), []
+        witness, events = Witness(result, self._name), []
         for track, visit in self._visits.forget(at):
             events += self._leaves(witness, track, visit)
         for track, label in zip(ids(present), present.labels, strict=True):
@@ -95,23 +130,24 @@ class Zone(Stage):
 
     def _stays(self, witness: Witness, track: int, visit: _Visit) -> list[Event]:
         events = []
-        if not visit.told and visit.dwell >= self._settle:
-            visit.told = True
+        if visit.id is None and visit.dwell >= self._settle:
             self._entered += 1
-            events.append(witness.event("zone.enter", track, {"class": visit.label}))
+            entered = witness.event("zone.enter", track, {"class": visit.label}, phase="start")
+            visit.id = entered.id
+            events.append(entered)
         if self._loiter is not None and not visit.loitered and visit.dwell >= self._loiter:
             visit.loitered = True
-            events.append(witness.event("zone.loiter", track, _told(visit)))
+            events.append(visit.event(witness, "zone.loiter", track, "update"))
         return events
 
     def _leaves(self, witness: Witness, track: int, visit: _Visit) -> list[Event]:
-        if not visit.told:
+        if visit.id is None:
             return []
         self._left += 1
-        return [witness.event("zone.leave", track, _told(visit))]
+        return [visit.event(witness, "zone.leave", track, "end")]
 
     def _measured(self, polygon: Points) -> dict[str, object]:
-        visits = [(track, visit) for track, visit in self._visits.items() if visit.told]
+        visits = [(track, visit) for track, visit in self._visits.items() if visit.id]
         inside = [{"tracker_id": track, **_told(visit)} for track, visit in visits]
         counts = Counter(visit.label for _, visit in visits)
         more = {"entered": self._entered, "left": self._left, "inside": inside}

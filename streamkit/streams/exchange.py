@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
 from streamkit.errors import SourceError
-from streamkit.sources.base import Captures, Source, SourceProperties, Thrifty
+from streamkit.recording.ring import PacketRing
+from streamkit.sources.base import Captures, Source, SourceProperties, Thrifty, keep_packets
 
 
 class ExchangeableSource:
@@ -22,6 +23,7 @@ class ExchangeableSource:
         self._stopped = False
         self._next: Callable[[], Source] | None = None
         self._wanted: float | None = None
+        self._rings: Sequence[PacketRing] = ()
         self.on_exchange: Callable[[Source], None] = lambda _: None
         """Told, in the thread that reads, when another source has taken the place."""
         self.live: bool
@@ -69,6 +71,7 @@ class ExchangeableSource:
         if stopped:
             source.interrupt()
         self.want(self._wanted)
+        self.keep(self._rings)
         self.on_exchange(self)
 
     def exchange(self, open_source: Callable[[], Source]) -> None:
@@ -90,6 +93,11 @@ class ExchangeableSource:
         self._wanted = fps
         if isinstance(self.source, Thrifty):
             self.source.want(fps)
+
+    def keep(self, rings: Sequence[PacketRing]) -> None:
+        """Passed on. Raises ``ConfigError`` where the source has no packets."""
+        self._rings = rings
+        keep_packets(self.source, rings)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "source":

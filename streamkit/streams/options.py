@@ -10,6 +10,8 @@ from typing import Any
 from streamkit import plugins
 from streamkit.errors import ConfigError
 from streamkit.freshness.gate import GateOptions
+from streamkit.models.base import InferenceOptions
+from streamkit.recording.ring import RingOptions
 
 _ABOVE_0 = (
     "max_fps", "infer_fps", "restart_delay", "restart_delay_max", "wrong_delay", "wrong_delay_max",
@@ -46,6 +48,9 @@ class StreamOptions:
     """Only every n-th frame goes to the model; for those between, what it found is moved along."""
     infer_fps: float | None = None
     """The same by time: at most so many frames per second go to the model."""
+    model: Mapping[str, Any] | None = None
+    """What this stream wants of the model otherwise than the pipeline (``confidence``, ...); with
+    ``id``, of another model."""
     thin_files: bool = False
     """Thin finite streams too, by their own times."""
     retry_first: bool = True
@@ -75,6 +80,9 @@ class StreamOptions:
     """Deliver frozen pictures all the same, and stay connected."""
     accept_concealed: bool = False
     """Deliver pictures that were made from damaged data, too."""
+    keep_packets: bool | Mapping[str, Any] = False
+    """Keep the latest encoded packets for sinks that record them: ``True``, or options of
+    ``ring.RingOptions``."""
     watch_view: bool = True
     """Tell when the picture turns black, or shows nothing any more."""
 
@@ -103,6 +111,21 @@ class StreamOptions:
                     "like [0.25, 0, 1, 0.5]"
                 )
         GateOptions.of(self.motion_gate)
+        RingOptions.of(self.keep_packets)
+        if self.model is not None:
+            self.wanted(InferenceOptions())
+
+    @property
+    def model_id(self) -> str | None:
+        """Another model than the pipeline's."""
+        return None if self.model is None else self.model.get("id")
+
+    def wanted(self, usual: InferenceOptions) -> InferenceOptions:
+        """What this stream wants of the model, where ``usual`` is what the pipeline does. Raises
+        ``ConfigError``."""
+        own = {name: value for name, value in (self.model or {}).items() if name != "id"}
+        fitting = plugins.check(InferenceOptions, "model", own)
+        return replace(usual, **{**fitting, "region": self.region})
 
     def but(self, changes: Mapping[str, Any]) -> StreamOptions:
         """These options with some changed. ``ConfigError`` for wrong names and values."""

@@ -13,8 +13,9 @@ from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import Clock, VideoFrame
 from streamkit.freshness.gate import GateOptions, MotionGate
 from streamkit.meters import Rate, Tally
+from streamkit.recording.ring import PacketRing, RingOptions
 from streamkit.scheduler import Lane
-from streamkit.sources.base import Capture, Source, Thrifty
+from streamkit.sources.base import Capture, Source, Thrifty, keep_packets
 from streamkit.streams.attempt import Attempt
 from streamkit.streams.health import WHAT
 from streamkit.streams.options import StreamOptions
@@ -40,6 +41,8 @@ class Reader:
     supervisor: Supervisor
     attempt: Attempt
     """Entered for every call into the source, so that others see where it is stuck."""
+    ring: PacketRing
+    """Its latest packets, while they are to be kept."""
 
     def adjust(self, options: StreamOptions) -> None:
         """Other options from the next frame on, from any thread."""
@@ -158,6 +161,7 @@ class Reader:
                 clock=capture.clock,
                 uncertainty=capture.uncertainty,
                 captured_at=arrived,
+                packets=self.ring if self.options.keep_packets else None,
             )
         except Exception:  # a source that gives no proper captures
             self.tally.drop(DropCause.FAILED)
@@ -215,8 +219,11 @@ class Reader:
             raise SourceError(f"{source.reference}: it gives no more pictures", _LOST)
 
     def _tell(self, source: Source) -> StreamOptions:
-        """How much of it will be used; what was told."""
+        """How much of it will be used, and whether to keep its packets; what was told."""
         options = self.options
+        if (kept := RingOptions.of(options.keep_packets)) is not None:
+            self.ring.limit(kept)
+        keep_packets(source, () if kept is None else (self.ring,))
         if isinstance(source, Thrifty):
             source.want(options.max_fps)
         return options

@@ -6,7 +6,7 @@ import copy
 import functools
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -15,6 +15,8 @@ import numpy as np
 
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.frame import Image, Picture, Plane, read_only
+from streamkit.recording.ring import PacketRing
+from streamkit.sources import base
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties, Thrifty
 
 _SILENT = 5.0
@@ -67,9 +69,11 @@ class SharedPicture:
 class Seat:
     """One consumer's place at a hub: a mailbox of one, in which the newest picture waits."""
 
-    def __init__(self, wanted: float | None) -> None:
+    def __init__(self, wanted: float | None, rings: Sequence[PacketRing] = ()) -> None:
         self.wanted = wanted
         """Pictures per second it will use; ``None``: all."""
+        self.rings = rings
+        """Where it wants the packets to go as well."""
         self._changed = threading.Condition()
         self._capture: Capture | None = None
         self._missed = 0
@@ -154,8 +158,11 @@ class Hub:
             self._thread.join(wait)
 
     def want(self) -> None:
-        """Tell the source the most that anybody wants."""
+        """Tell the source the most that anybody wants, and who keeps its packets."""
         with self._wanting:
+            rings = [ring for seat in self.seats for ring in seat.rings]
+            if self.source is not None:
+                base.keep_packets(self.source, rings)
             wants = [seat.wanted for seat in self.seats]
             source: object = self.source
             if wants and isinstance(source, Thrifty):
@@ -325,11 +332,12 @@ class SharedSource:
         """The last connection that was made with this view's own source."""
         self._seat: Seat | None = None
         self._wanted: float | None = None
+        self._rings: Sequence[PacketRing] = ()
         self._stopped = threading.Event()
 
     def read(self) -> Captures:
         """Pictures from the next one on. Raises what the connection met."""
-        self._seat = seat = Seat(self._wanted)
+        self._seat = seat = Seat(self._wanted, self._rings)
         if self._stopped.is_set():
             return
         self._hub = hub = self._connections.join(self._key, seat, self._fresh)
@@ -366,6 +374,13 @@ class SharedSource:
         self._wanted = fps
         if (seat := self._seat) is not None and (hub := self._hub) is not None:
             seat.wanted = fps
+            hub.want()
+
+    def keep(self, rings: Sequence[PacketRing]) -> None:
+        """Its packets are put into these, too; what has none ends with a ``ConfigError``."""
+        self._rings = rings
+        if (seat := self._seat) is not None and (hub := self._hub) is not None:
+            seat.rings = rings
             hub.want()
 
     def __getattr__(self, name: str) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any, Protocol
 
 from streamkit.buffering import Buffering
 from streamkit.errors import ClosedError
@@ -13,6 +15,7 @@ from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import VideoFrame
 from streamkit.meters import Tally
 from streamkit.predictions import Result
+from streamkit.recording.ring import PacketRing, RingOptions
 from streamkit.scheduler import Lane, LanePolicy
 from streamkit.sources.base import Source
 from streamkit.streams.attempt import Attempt
@@ -21,9 +24,8 @@ from streamkit.streams.options import StreamOptions
 from streamkit.streams.reader import Reader, account_for, tell
 from streamkit.streams.reading import Reading
 from streamkit.streams.state import CONTEXT, StateMachine, StreamState
+from streamkit.streams.steps import Stage, Steps
 from streamkit.streams.supervisor import Record, Supervisor
-
-Stage: TypeAlias = Callable[[Result], Result]
 
 
 class OnEnd(Protocol):
@@ -33,7 +35,7 @@ class OnEnd(Protocol):
 
 
 class Outlet(Protocol):
-    """Where a stream's results go: its lane into a sink."""
+    """Where a stream's results go: its way into a sink, which takes those that it wants."""
 
     def put(self, item: Result) -> None: ...
 
@@ -63,12 +65,19 @@ class Stream:
         self.source: Source | None = None
         self.error: BaseException | None = None
         self.machine = StateMachine(source_id, reporter)
+        self.key: str | None = None
+        """What a document calls it."""
         self.gone = False
         """It was removed from its pipeline, perhaps before anybody could start it."""
         self.options = options
+        self.ring = PacketRing(RingOptions.of(options.keep_packets) or RingOptions())
+        """Its latest packets, while it is to keep them."""
         self._exchange = Exchange(open_source)
+        self._numbers = count(1)
+        """Of its events, through all runs."""
         self._reporter = reporter
-        self._outlets: Sequence[Outlet] = ()
+        self._outlets: Iterable[Outlet] = ()
+        self._steps: Steps | None = None
         self._lock = threading.Lock()
         self._record = Record()
         self._supervisor = self._supervised(self.machine)
@@ -98,7 +107,7 @@ class Stream:
         self,
         lane: Lane[VideoFrame],
         stages: Sequence[Stage],
-        outlets: Sequence[Outlet],
+        outlets: Iterable[Outlet],
         adopt: Callable[[Source], None],
         on_end: OnEnd,
     ) -> None:
@@ -110,13 +119,16 @@ class Stream:
         self.error = self.source = None
         self._lane, self._outlets = lane, outlets
         self._exchange.begin()
+        self.ring.clear()
         self.machine = machine = StateMachine(self.source_id, self._reporter, self.state)
         self._supervisor = self._supervised(machine)
         machine.begin()
         self._reading = self._made_reading(machine, lane, adopt)
+        steps = Steps(stages, self._reporter, lambda: self.name, self._numbers)
+        self._steps = steps
         self._thread = threading.Thread(
             target=self._deliver,
-            args=(machine, lane, stages, outlets, on_end),
+            args=(machine, lane, steps, outlets, on_end),
             name=f"streamkit stream {self.source_id}",
             daemon=True,
         )
@@ -137,7 +149,8 @@ class Stream:
         supervisor = self._supervisor
 
         def reader(attempt: Attempt) -> Reader:
-            return Reader(machine, self._reporter, self.options, self.tally, supervisor, attempt)
+            known = self.options, self.tally, supervisor, attempt, self.ring
+            return Reader(machine, self._reporter, *known)
 
         def adopted(source: Source) -> None:
             with self._lock:
@@ -224,6 +237,12 @@ class Stream:
         self._exchange.replace(open_source)
         self._supervisor.hurry()
 
+    def restage(self, stages: Sequence[Stage], leaving: Sequence[Stage]) -> None:
+        """Other stages in place of its own, from the next frame on; those that are ``leaving`` end
+        before it."""
+        if self._steps is not None:
+            self._steps.exchange(stages, leaving)
+
     def _rest(self) -> None:
         with self._lock:
             idle = self.machine.resting
@@ -246,6 +265,7 @@ class Stream:
             **self._supervisor.stats(),
             "left_behind": self._left_behind(),
             "fps": tally.fps,
+            "packets": self.ring.stats() if self.options.keep_packets else None,
             "age_p50": tally.age.quantile(0.5),
             "age_p95": tally.age.quantile(0.95),
             "age_p99": tally.age.quantile(0.99),
@@ -272,14 +292,14 @@ class Stream:
         self,
         machine: StateMachine,
         lane: Lane[VideoFrame],
-        stages: Sequence[Stage],
-        outlets: Sequence[Outlet],
+        steps: Steps,
+        outlets: Iterable[Outlet],
         on_end: OnEnd,
     ) -> None:
         fatal = False
         try:
             for frame, prediction in lane:
-                self._hand_on(Result(frame, prediction), stages, outlets)
+                self._hand_on(frame, prediction, steps, outlets)
                 lane.release()
         except BaseException as error:  # noqa: BLE001 - a thread begins here
             lane.close(error, discard=True, cause=DropCause.FAILED)
@@ -287,29 +307,37 @@ class Stream:
                 fatal = error is not self.error
                 self.error = self.error or error
         finally:
+            if (last := steps.end()) is not None:
+                _put(last, outlets)
             for outlet in outlets:
                 outlet.close()
             on_end(self, fatal)
 
-    def _hand_on(self, result: Result, stages: Sequence[Stage], outlets: Sequence[Outlet]) -> None:
-        frame = result.frame
+    def _hand_on(
+        self, frame: VideoFrame, prediction: Any, steps: Steps, outlets: Iterable[Outlet]
+    ) -> None:
         try:
-            for stage in stages:
-                result = stage(result)
+            result = steps(frame, prediction)
         except BaseException:
             self.dropped(frame, DropCause.FAILED)
             raise
-        for outlet in outlets:
-            try:
-                outlet.put(result)
-            except ClosedError:
-                continue
+        if isinstance(result, DropCause):
+            self.dropped(frame, result)
+            return
+        _put(result, outlets)
         self.tally.deliver(frame.age)
         tell(self._reporter, EventType.FRAME_CONSUMED, CONTEXT, frame)
 
     def dropped(self, frame: VideoFrame, cause: DropCause) -> None:
         """Account for a frame of this stream that will not be delivered."""
         account_for(self.tally, self._reporter, frame, cause)
+
+
+def _put(result: Result, outlets: Iterable[Outlet]) -> None:
+    """Into each that still takes something."""
+    for outlet in outlets:
+        with suppress(ClosedError):
+            outlet.put(result)
 
 
 def _total(source: Source | None) -> int:

@@ -26,8 +26,9 @@ from streamkit.frame import Clock, Image, VideoFrame
 from streamkit.models import get_model
 from streamkit.models.base import InferenceOptions
 from streamkit.models.manager import ModelManager
-from streamkit.models.regions import moved, pixels_of
+from streamkit.models.regions import pixels_of
 from streamkit.options import SourceReference
+from streamkit.parts import moved
 from streamkit.predictions import Classification, Detections, MultiLabelClassification, Result
 from streamkit.settings import Settings
 from streamkit.sources.base import Capture, Captures
@@ -474,9 +475,9 @@ def idle(_: Result) -> None:
 
 def test_results_that_come_in_a_burst_all_find_room_before_a_callback() -> None:
     delivery = Delivery("callback", lambda _results: None, lambda: None, Reporter())
-    lane = delivery.open()
-    delivery.adopt(lane, live=True, burst=3)
-    assert lane.policy.capacity == 3
-    delivery.adopt(lane, live=True)
-    assert lane.policy.capacity == 1
+    intake = delivery.open()
+    delivery.adopt(intake, live=True, burst=3)
+    assert intake.lane.policy.capacity == 3
+    delivery.adopt(intake, live=True)
+    assert intake.lane.policy.capacity == 1
     delivery.abandon()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamkit.frame import Clock, Image, VideoFrame
-from streamkit.imaging.palette import PALETTE
+from streamkit.imaging.palette import FAMILIAR
 from streamkit.sinks import multi_sink, render_boxes
 from streamkit.sinks.render import Monitor, Throughput
 from tests.sinks.making import START, classification, detections, frame
@@ -43,7 +43,7 @@ def test_one_source_gives_its_id_and_a_picture_of_the_display_size() -> None:
 
     assert screen.shown[0][0] == 4
     assert screen.picture.shape == (720, 1280, 3)
-    assert tuple(screen.picture[500, 280].tolist()) == PALETTE[0]
+    assert tuple(screen.picture[500, 280].tolist()) == FAMILIAR[0]
 
 
 def test_without_a_display_size_the_picture_keeps_its_own() -> None:
@@ -52,8 +52,8 @@ def test_without_a_display_size_the_picture_keeps_its_own() -> None:
     render_boxes(detections().dict(), shown, display_size=None, on_frame_rendered=screen)
 
     assert screen.picture.shape == (240, 320, 3)
-    assert tuple(screen.picture[200, 40].tolist()) == PALETTE[0]
-    assert tuple(shown.image[200, 40].tolist()) != PALETTE[0]
+    assert tuple(screen.picture[200, 40].tolist()) == FAMILIAR[0]
+    assert tuple(shown.image[200, 40].tolist()) != FAMILIAR[0]
 
 
 def test_several_sources_give_positions_and_black_where_there_is_no_frame() -> None:

@@ -16,11 +16,29 @@ from streamkit.sinks import SINKS, Sink, open_sink
 from tests.sinks.making import result
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "csv": {"path": "events.csv"},
+    "email": {
+        "host": "127.0.0.1",
+        "to": "guard@example.org",
+        "sender": "cameras@example.org",
+        "outbox": "outbox.sqlite",
+    },
+    "events": {"path": "events.jsonl"},
     "callback": {"function": "streamkit.sinks.record:record"},
+    "clips": {"folder": "clips"},
     "jsonl": {"path": "street.jsonl"},
+    "kafka": {"brokers": "127.0.0.1:9", "outbox": "outbox.sqlite"},
     "memory": {},
+    "mqtt": {"host": "127.0.0.1", "port": 9, "outbox": "outbox.sqlite"},
+    "s3": {"bucket": "events", "endpoint": "http://127.0.0.1:9", "outbox": "outbox.sqlite"},
+    "sqlite": {"path": "events.db"},
+    "restream": {"path": "live/index.m3u8"},
+    "slack": {"url": "literal:https://192.0.2.1/x", "allow": ["192.0.2.1"], "outbox": "o.sqlite"},
+    "snapshots": {"folder": "snapshots", "seconds": 1},
     "udp": {"ip_address": "127.0.0.1", "port": 9},
     "video": {"path": "street.mp4"},
+    "webhook": {"url": "http://127.0.0.1:9/", "allow_private": True, "outbox": "outbox.sqlite"},
+    "wall": {"path": "street.mp4", "size": (320, 240)},
 }
 
 

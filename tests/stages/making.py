@@ -55,10 +55,15 @@ def seen(at: float, *rows: Sequence[float], number: int = 1, **more: Any) -> Res
 
 
 def walk(
-    stage: Callable[[Result], Result], path: Sequence[Sequence[float]], step: float = 0.1
+    stage: Callable[[Result], Result],
+    path: Sequence[Sequence[float]],
+    step: float = 0.1,
+    first: int = 1,
 ) -> list[Result]:
-    """One tracked object (number 7, a person) that is at each point of ``path`` in turn."""
-    return [stage(seen(i * step, (7, 0, x, y), number=i + 1)) for i, (x, y) in enumerate(path)]
+    """One tracked object (number 7, a person) that is at each point of ``path`` in turn, from the
+    ``first`` frame on."""
+    numbered = enumerate(path, first)
+    return [stage(seen((n - 1) * step, (7, 0, x, y), number=n)) for n, (x, y) in numbered]
 
 
 @cache

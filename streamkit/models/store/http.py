@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from streamkit.errors import (
     ModelNotFoundError,
     ModelUnavailableError,
 )
+from streamkit.web import bare, reason_of, retry_after
 
 if TYPE_CHECKING:
     import httpx
@@ -123,7 +122,7 @@ class Http:
             text = f"{self.party} broke off in the middle of its answer"
             raise ModelUnavailableError(text, ModelErrorCode.TRUNCATED) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            text = f"{self.party} at {bare(str(address))} cannot be reached: {_reason(error)}"
+            text = f"{self.party} at {bare(str(address))} cannot be reached: {reason_of(error)}"
             raise ModelUnavailableError(text, ModelErrorCode.UNREACHABLE) from None
 
     def _follow(
@@ -158,7 +157,7 @@ class Http:
             return ModelNotFoundError(f"{self.party} does not know it (HTTP {status})")
         text = f"{self.party} failed: HTTP {status}"
         if status in (408, 425, 429) or status >= 500:
-            after = _retry_after(response.headers.get("retry-after"))
+            after = retry_after(response.headers.get("retry-after"))
             return ModelUnavailableError(text, ModelErrorCode.FAILED, retry_after=after)
         return ModelUnavailableError(text, ModelErrorCode.MALFORMED)
 
@@ -195,35 +194,5 @@ _REFUSALS: Final[Mapping[int, tuple[ModelErrorCode, str]]] = {
 }
 
 
-def bare(url: str) -> str:
-    """A URL without what may be secret in it: user, query, fragment."""
-    head, separator, rest = url.partition("://")
-    rest = rest.split("?")[0].split("#")[0]
-    host, slash, path = rest.partition("/")
-    return f"{head}{separator}{host.rpartition('@')[2]}{slash}{path}"
-
-
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ModelUnavailableError) and error.code != ModelErrorCode.MALFORMED
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, from a number or a date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def _reason(error: Exception) -> str:
-    """What the operating system said; never the request, in which a key may be."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__

@@ -24,9 +24,10 @@ from streamkit.models.keys import fingerprint
 from streamkit.models.registry import STUB
 from streamkit.models.store.downloads import Offer
 from streamkit.models.store.fetch import Download
-from streamkit.models.store.http import Http, Patience, bare
+from streamkit.models.store.http import Http, Patience
 from streamkit.models.store.package import WEIGHTS
 from streamkit.models.store.replies import Description, OrtReply, ProjectReply, WorkspaceReply
+from streamkit.web import bare
 
 REPLY_SECONDS: Final = 10.0
 REPLIES: Final = 1000
@@ -89,13 +90,17 @@ class WeightsApi:
         if api_key is None:
             text = f"{model} is a stub, whose task is asked for with an API key"
             raise ModelAccessError(f"{text}: set ROBOFLOW_API_KEY", ModelErrorCode.KEY_MISSING)
-        workspace = self._get("/", {"nocache": "true"}, api_key, WorkspaceReply).workspace
+        workspace = self.workspace_of(api_key)
         if not workspace:
             text = "the weights API knows no workspace for this API key"
             raise ModelAccessError(text, ModelErrorCode.KEY_REFUSED)
         path = f"/{quote(workspace, safe='')}/{quote(model.dataset, safe='')}"
         task = self._get(path, {"nocache": "true"}, api_key, ProjectReply).task
         return Description(type=task, modelType=STUB)  # type: ignore[call-arg]
+
+    def workspace_of(self, api_key: SecretStr) -> str | None:
+        """Whose key it is. Raises ``ModelAccessError`` for one that is refused."""
+        return self._get("/", {"nocache": "true"}, api_key, WorkspaceReply).workspace or None
 
     def _get(self, path: str, query: dict[str, str], api_key: SecretStr | None, kind: type[R]) -> R:
         if api_key is not None:

@@ -1,0 +1,242 @@
+"""The files that one sink has written: their index, and how much of them is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from streamkit.errors import ConfigError, SinkError
+
+log = logging.getLogger(__name__)
+
+_DAY: Final = 86_400.0
+_GB: Final = 1e9
+_OFTEN: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is kept of what was recorded; whatever is more is deleted, the oldest first.
+
+    ``ConfigError`` for numbers that are not above 0. ``None``: no limit.
+    """
+
+    days: float | None = None
+    """Since the end of the recording."""
+    gigabytes: float | None = None
+    """Of this sink's files together (1e9 bytes)."""
+    free_gigabytes: float | None = None
+    """That stay free on the disk."""
+
+    def __post_init__(self) -> None:
+        for name in ("days", "gigabytes", "free_gigabytes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name}={value!r}: give a number above 0")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One file, as the index tells of it."""
+
+    file: str
+    """Path below the folder, with ``/``."""
+    start: float
+    """Unix time."""
+    end: float | None = None
+    """``None`` while it is being written."""
+    size: int = 0
+    """Bytes."""
+
+
+class Archive:
+    """A folder, and an index of what one sink wrote into it: ``{kind}.jsonl``, a line for each
+    file when it is begun and another when it is finished.
+
+    Only what the index names is ever deleted, and only inside the folder. Every error of the
+    system is a ``SinkError``. To be used from one thread.
+    """
+
+    def __init__(self, folder: str | Path, kind: str, limits: Limits) -> None:
+        """Read the index, with what an earlier process wrote. Raises ``SinkError``."""
+        self.folder = Path(folder).absolute()
+        self.index = self.folder / f"{kind}.jsonl"
+        self.deleted = 0
+        self._limits = limits
+        self._entries: dict[str, Entry] = {}
+        self._next = 0.0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK):
+                raise PermissionError(13, "it may not be written")
+            self._restore()
+        except OSError as error:
+            raise self._failed(self.folder, error) from error
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What is there, in the order in which it was begun."""
+        return list(self._entries.values())
+
+    def unfinished(self) -> list[Path]:
+        """What is being written, or was when its process was killed."""
+        return [self.folder / entry.file for entry in self.entries if entry.end is None]
+
+    def begin(self, path: Path, start: float, **about: Any) -> None:
+        """``path`` is about to be written; its folder is made."""
+        entry = Entry(path.relative_to(self.folder).as_posix(), start)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._note(entry, about)
+        except OSError as error:
+            raise self._failed(path, error) from error
+        self._entries[entry.file] = entry
+
+    def finish(self, path: Path, end: float, **about: Any) -> None:
+        """``path`` is complete."""
+        entry = self._entries[path.relative_to(self.folder).as_posix()]
+        try:
+            entry.size, entry.end = path.stat().st_size, end
+            self._note(entry, about)
+        except OSError as error:
+            raise self._failed(path, error) from error
+
+    def forget(self, path: Path) -> None:
+        """There is nothing at ``path`` after all."""
+        entry = self._entries.pop(path.relative_to(self.folder).as_posix(), None)
+        if entry is not None:
+            self._gone(entry)
+
+    def stats(self) -> dict[str, Any]:
+        """JSON-ready."""
+        size = sum(entry.size for entry in self._entries.values())
+        return {"files": len(self._entries), "bytes": size, "deleted": self.deleted}
+
+    # -- what is kept --------------------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """``prune``, from time to time."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _OFTEN
+            self.prune()
+
+    def prune(self, now: float | None = None) -> int:
+        """Delete what is too old or too much; how many files. What cannot be deleted is told."""
+        now = time.time() if now is None else now
+        done = [entry for entry in self._entries.values() if entry.end is not None]
+        done.sort(key=lambda entry: entry.end or 0.0)
+        size, before = sum(entry.size for entry in done), self.deleted
+        lacking = self._lacking()
+        for entry in done:
+            if not self._too_much(entry, size, lacking, now):
+                break
+            size -= entry.size
+            lacking -= entry.size
+            self._delete(entry)
+        return self.deleted - before
+
+    def _too_much(self, entry: Entry, size: int, lacking: float, now: float) -> bool:
+        limits = self._limits
+        if limits.days is not None and now - (entry.end or now) > limits.days * _DAY:
+            return True
+        if limits.gigabytes is not None and size > limits.gigabytes * _GB:
+            return True
+        return lacking > 0
+
+    def _lacking(self) -> float:
+        """Bytes by which too little is free on the disk."""
+        if self._limits.free_gigabytes is None:
+            return 0.0
+        return self._limits.free_gigabytes * _GB - shutil.disk_usage(self.folder).free
+
+    def _delete(self, entry: Entry) -> None:
+        path = self.folder / entry.file
+        try:
+            if self._is_ours(path):
+                path.unlink(missing_ok=True)
+                self.deleted += 1
+            else:
+                log.warning("%s: the index names what is no file of this folder", path)
+            del self._entries[entry.file]
+            self._gone(entry)
+        except OSError as error:
+            log.warning("%s cannot be deleted: %s", path, error.strerror)
+
+    def _is_ours(self, path: Path) -> bool:
+        """Inside the folder, and no link to elsewhere: somebody may have edited the index."""
+        inside = path.parent.resolve().is_relative_to(self.folder.resolve())
+        return inside and not path.is_symlink() and not path.is_dir()
+
+    # -- the index -----------------------------------------------------------------------------
+
+    def _note(self, entry: Entry, about: dict[str, Any]) -> None:
+        self._append({
+            "file": entry.file,
+            "start": _text(entry.start),
+            "end": None if entry.end is None else _text(entry.end),
+            "bytes": entry.size,
+            **about,
+        })  # fmt: skip
+
+    def _gone(self, entry: Entry) -> None:
+        self._append({"file": entry.file, "deleted": _text(time.time())})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        """Whole lines only; opened for each, because somebody may rotate it."""
+        with self.index.open("a+b") as file:
+            if file.tell() and not self._ends_well(file):
+                file.write(b"\n")
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+    @staticmethod
+    def _ends_well(file: Any) -> bool:
+        file.seek(-1, os.SEEK_END)
+        return bool(file.read(1) == b"\n")
+
+    def _restore(self) -> None:
+        """Take up what the index tells, and write it anew where most of it is history."""
+        if not self.index.exists():
+            return
+        lines, latest = 0, dict[str, str]()
+        for text in self.index.read_text("utf-8", errors="replace").splitlines():
+            lines += 1
+            if (entry := _read(text)) is None:
+                continue
+            self._entries.pop(entry.file, None)
+            latest.pop(entry.file, None)
+            if "deleted" not in json.loads(text):
+                self._entries[entry.file], latest[entry.file] = entry, text
+        if lines > 1000 and lines > 4 * len(latest):
+            fresh = self.index.with_name(f".{self.index.name}.part")
+            fresh.write_text("".join(f"{text}\n" for text in latest.values()), "utf-8")
+            fresh.replace(self.index)
+
+    @staticmethod
+    def _failed(path: Path, error: OSError) -> SinkError:
+        return SinkError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _text(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seconds(text: Any) -> float | None:
+    return None if text is None else datetime.fromisoformat(str(text)).timestamp()
+
+
+def _read(text: str) -> Entry | None:
+    """A line of the index; ``None`` where a crash cut it off."""
+    try:
+        line = json.loads(text)
+        start = _seconds(line.get("start", line.get("deleted")))
+        end = _seconds(line.get("end"))
+        return Entry(str(line["file"]), start or 0.0, end, int(line.get("bytes", 0)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,106 @@
+"""What every request passes first: its size, its pace, how many there are of one client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+import cachetools
+import orjson
+
+from streamkit.server.failures import Answer
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CLIENTS: Final = 100_000
+_MINUTE: Final = 60.0
+
+
+class Guard:
+    """ASGI middleware: a body that is too large is answered 413, one that is too slow 408, a client
+    that asks too often 429; nothing of them is kept. The body is read before the handler runs."""
+
+    def __init__(self, app: Asgi, *, most: int, seconds: float, per_minute: int) -> None:
+        self._app, self._most, self._seconds = app, most, seconds
+        self._limit = per_minute
+        self._asked: cachetools.TTLCache[str, list[float]]
+        self._asked = cachetools.TTLCache(_CLIENTS, _MINUTE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = self._too_often(scope) or _too_large(scope, self._most)
+        body = b""
+        if refused is None:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    body, refused = await self._read(receive)
+            except TimeoutError:
+                refused = Answer(408, f"not here within {self._seconds:g} s", "BODY_TIMEOUT")
+        if refused is not None:
+            await _answer(send, refused)
+            return
+        await self._app(scope, _again(body, receive), send)
+
+    async def _read(self, receive: Receive) -> tuple[bytes, Answer | None]:
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return b"", Answer(499, "the client hung up", "CLIENT_CLOSED_REQUEST")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._most:
+                return b"", _oversize(self._most)
+            if not message.get("more_body", False):
+                return b"".join(parts), None
+
+    def _too_often(self, scope: Scope) -> Answer | None:
+        if not self._limit:
+            return None
+        client, now = (scope.get("client") or ("",))[0], time.monotonic()
+        recent = [then for then in self._asked.get(client, ()) if now - then < _MINUTE]
+        if len(recent) >= self._limit:
+            wait = max(1, round(_MINUTE - (now - recent[0])))
+            text = f"more than {self._limit} requests a minute"
+            return Answer(429, text, "TOO_MANY_REQUESTS", {"Retry-After": str(wait)})
+        self._asked[client] = [*recent, now]
+        return None
+
+
+def _too_large(scope: Scope, most: int) -> Answer | None:
+    told = dict(scope["headers"]).get(b"content-length", b"0")
+    return _oversize(most) if told.isdigit() and int(told) > most else None
+
+
+def _oversize(most: int) -> Answer:
+    return Answer(413, f"more than {most} bytes", "BODY_TOO_LARGE")
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The body that was read, once; then what comes after it."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _answer(send: Send, answer: Answer) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    headers += [(k.lower().encode(), v.encode()) for k, v in answer.headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps(answer.body())})

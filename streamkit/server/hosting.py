@@ -1,0 +1,253 @@
+"""Pipelines on behalf of clients: kept over a restart, their results for all to read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from streamkit.errors import ConfigError, StreamkitError, StreamOperationNotAllowedError
+from streamkit.pipeline import InferencePipeline
+from streamkit.server.failures import HttpError
+from streamkit.server.ledger import Entry, Ledger
+from streamkit.server.results import Results
+from streamkit.server.strangers import House
+from streamkit.spec import PipelineSpec, build_pipeline
+from streamkit.watchdog import BasePipelineWatchDog
+
+log = logging.getLogger(__name__)
+
+ROOM: Final = 64
+"""Results of a pipeline that are kept unless it says otherwise; the neighbour's number."""
+_AGAIN: Final = 30.0
+"""Seconds between two tries to begin a pipeline whose model cannot be had."""
+_LOOK: Final = 0.5
+
+
+@dataclass(eq=False)
+class Hosted:
+    """One pipeline, or why there is none yet."""
+
+    id: str
+    document: dict[str, Any]
+    results: Results
+    paused: bool = False
+    pipeline: InferencePipeline | None = None
+    error: StreamkitError | None = None
+    began: float = field(default_factory=time.monotonic)
+    tried: float = 0.0
+    watchdog: BasePipelineWatchDog = field(default_factory=BasePipelineWatchDog)
+    spec: PipelineSpec | None = None
+    """Of a document that lies on the server, and may say what requests may not."""
+    key: SecretStr | None = None
+    """To load its model with; not kept: after a restart the server's own is used."""
+    patience: float | None = None
+    """Seconds without anybody reading its results after which it ends."""
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``running``, ``paused``, ``ended`` or ``failed``."""
+        if self.pipeline is None:
+            return "failed" if self.error is not None else "starting"
+        if not self.pipeline.running:
+            return "failed" if self.error is not None else "ended"
+        return "paused" if self.paused else "running"
+
+
+Build = Callable[..., InferencePipeline]
+
+
+class Hosting:
+    """All pipelines of a server. Methods may be called from any thread, and may take seconds."""
+
+    def __init__(self, house: House, ledger: Ledger, most: int, build: Build | None = None) -> None:
+        self._house, self._ledger, self._most = house, ledger, most
+        self._build = build or build_pipeline
+        self._lock = threading.Lock()
+        self._hosted: dict[str, Hosted] = {}
+        self._stopped = threading.Event()
+        self._warden = threading.Thread(target=self._watch, name="streamkit pipelines", daemon=True)
+
+    def adopt(self, folder: Path) -> None:
+        """Begin the documents in ``folder`` with the server, each under its file's name. Raises
+        ``ConfigError`` for what is wrong with one."""
+        for path in sorted(folder.glob("*.yaml")):
+            hosted = Hosted(path.stem, {}, Results(ROOM), spec=PipelineSpec.load(path))
+            self._hosted[hosted.id] = hosted
+
+    def start(self) -> None:
+        """Take up what ran when the server ended, and look after all from now on."""
+        for entry in self._ledger.entries():
+            self._hosted[entry.id] = _of(entry)
+        self._warden.start()
+
+    def close(self) -> None:
+        """Stop all; they go on with the next start."""
+        self._stopped.set()
+        if self._warden.ident is not None:
+            self._warden.join(3)
+        for hosted in self._present():
+            _end(hosted)
+        self._ledger.close()
+
+    # -- what clients ask --------------------------------------------------------------------
+
+    def add(self, document: Mapping[str, Any], key: SecretStr | None = None) -> str:
+        """Begin one; its id. Raises ``ConfigError``, ``HttpError``, what its model raises."""
+        with self._lock:
+            if len(self._hosted) >= self._most:
+                text = f"{self._most} pipelines are hosted; terminate one (STREAMKIT_MAX_PIPELINES)"
+                raise HttpError(503, text, "TOO_MANY_PIPELINES", {"Retry-After": "10"})
+        hosted = _of(Entry(str(uuid.uuid4()), dict(document), False))
+        hosted.key = key
+        self._begin(hosted)
+        self._ledger.enter(hosted.id, dict(document))
+        with self._lock:
+            self._hosted[hosted.id] = hosted
+        return hosted.id
+
+    def names(self) -> list[str]:
+        """The ids, oldest first."""
+        with self._lock:
+            return list(self._hosted)
+
+    def find(self, name: str) -> Hosted:
+        """One by its id. Raises 404."""
+        with self._lock:
+            hosted = self._hosted.get(name)
+        if hosted is None:
+            raise HttpError(404, f"there is no pipeline {name!r}", "PIPELINE_NOT_FOUND")
+        return hosted
+
+    def pause(self, name: str, paused: bool) -> None:
+        """Let its sources rest, or go on. Raises 404, 409."""
+        hosted = self.find(name)
+        pipeline = hosted.pipeline
+        if pipeline is None or not pipeline.running:
+            raise StreamOperationNotAllowedError(f"the pipeline is {hosted.state}")
+        (pipeline.mute_stream if paused else pipeline.resume_stream)()
+        hosted.paused = paused
+        self._ledger.pause(name, paused)
+
+    def remove(self, name: str) -> None:
+        """End it for good. Raises 404."""
+        hosted = self.find(name)
+        self._ledger.strike(name)
+        with self._lock:
+            self._hosted.pop(name, None)
+        _end(hosted)
+
+    def stats(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Of each that runs."""
+        for hosted in self._present():
+            if hosted.pipeline is not None:
+                yield hosted.id, hosted.pipeline.stats()
+
+    # -- looking after them ------------------------------------------------------------------
+
+    def _present(self) -> list[Hosted]:
+        with self._lock:
+            return list(self._hosted.values())
+
+    def _begin(self, hosted: Hosted) -> None:
+        """Raises what is wrong with it."""
+        spec = hosted.spec or self._house.admit(hosted.document)
+        pipeline = self._build(
+            spec,
+            on_result=hosted.results.write,
+            watchdog=hosted.watchdog,
+            api_key=None if hosted.key is None else hosted.key.get_secret_value(),
+        )
+        pipeline.start(use_main_thread=False)
+        hosted.pipeline, hosted.error = pipeline, None
+        if hosted.paused:
+            pipeline.mute_stream()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_LOOK):
+            for hosted in self._present():
+                self._look_after(hosted)
+
+    def _look_after(self, hosted: Hosted) -> None:
+        now = time.monotonic()
+        if hosted.pipeline is None and now - hosted.tried >= _AGAIN:
+            hosted.tried = now
+            self._try(hosted)
+        elif hosted.pipeline is not None and not hosted.pipeline.running:
+            self._ended(hosted)
+        elif hosted.patience is not None and now - hosted.results.asked > hosted.patience:
+            log.warning("pipeline %s: nobody read its results; it ends", hosted.id)
+            self.remove(hosted.id)
+
+    def _try(self, hosted: Hosted) -> None:
+        try:
+            self._begin(hosted)
+        except StreamkitError as error:
+            hosted.error = error
+            log.warning("pipeline %s cannot begin: %s", hosted.id, error)
+
+    def _ended(self, hosted: Hosted) -> None:
+        """By itself: its results stay until it is removed; after a restart it is not there."""
+        if hosted.results.over or hosted.pipeline is None:
+            return
+        hosted.results.close()
+        self._ledger.strike(hosted.id)
+        try:
+            hosted.pipeline.join(0)
+        except StreamkitError as error:
+            hosted.error = error
+            log.warning("pipeline %s ended: %s", hosted.id, error)
+
+
+def _of(entry: Entry) -> Hosted:
+    document = dict(entry.document)
+    room, patience = (
+        document.pop("results_buffer_size", ROOM),
+        document.pop("consumption_timeout", None),
+    )
+    if not isinstance(room, int) or not 1 <= room <= 10_000:
+        raise ConfigError(f"results_buffer_size={room!r}: give a number from 1 to 10000")
+    if patience is not None and (not isinstance(patience, int | float) or patience <= 0):
+        raise ConfigError(f"consumption_timeout={patience!r}: give seconds above 0")
+    return Hosted(entry.id, document, Results(room), entry.paused, patience=patience)
+
+
+def _end(hosted: Hosted) -> None:
+    if hosted.pipeline is not None:
+        hosted.pipeline.terminate()
+    hosted.results.close()
+
+
+def report(hosted: Hosted) -> dict[str, Any]:
+    """How one fares: the neighbour's report, our account, and what it failed with."""
+    told = _plain(hosted.watchdog.get_report()) or {}
+    return {
+        **told,
+        "state": hosted.state,
+        "error": None if hosted.error is None else f"{hosted.error.code}: {hosted.error}",
+        "results": {"last": hosted.results.last, "missed": hosted.results.missed},
+        "stats": {} if hosted.pipeline is None else hosted.pipeline.stats(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready: dataclasses as objects, enums by value, times in ISO 8601."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, dict):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | deque):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,178 @@
+"""From a request to its answer: pictures, a model, the wire form; on threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import cv2
+from pydantic import SecretStr
+from starlette.requests import Request
+
+from streamkit.errors import StreamkitError
+from streamkit.frame import Image
+from streamkit.models.base import InferenceOptions
+from streamkit.models.ids import ModelId
+from streamkit.predictions import Detections, MaskFormat, Prediction
+from streamkit.server.calls import Call
+from streamkit.server.drawing import Look, drawn
+from streamkit.server.failures import HttpError
+from streamkit.server.shelf import Shelf
+
+Pictures: TypeAlias = Callable[[], Sequence[Image]]
+"""Fetches and decodes; called on a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request, whichever way it came."""
+
+    model: ModelId
+    key: SecretStr | None = field(repr=False)
+    pictures: Pictures
+    options: InferenceOptions = field(default_factory=InferenceOptions)
+    masks: MaskFormat = "polygon"
+    look: Look | None = None
+    """How to draw the answer; ``None``: not at all."""
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The wire form of each picture's answer, and what made it."""
+
+    bodies: list[dict[str, Any]]
+    model: str
+    seconds: float
+    loaded: bool
+    """The model was loaded for this request."""
+    pictures: list[bytes] = field(repr=False, default_factory=list)
+    """JPEG, where they were drawn."""
+
+
+class Desk:
+    """Takes questions to models; at most ``room`` at a time."""
+
+    def __init__(self, shelf: Shelf, room: int, timeout: float) -> None:
+        self.shelf, self._timeout, self._room = shelf, timeout, room
+        self.asked = 0
+        """Questions under way."""
+        self._pool = ThreadPoolExecutor(room, "streamkit request")
+
+    async def ask(self, request: Request, question: Question) -> Reply:
+        """The answer. Raises 503 when there are too many, 504 when it takes too long; a client
+        that goes away takes its question along."""
+        if self.asked >= self._room:
+            text = f"{self._room} requests are under way; try again"
+            raise HttpError(503, text, "SERVER_BUSY", {"Retry-After": "1"})
+        self.asked += 1
+        try:
+            return await self._raced(request, question)
+        finally:
+            self.asked -= 1
+
+    async def _raced(self, request: Request, question: Question) -> Reply:
+        work = _Work(self.shelf, question)
+        loop = asyncio.get_running_loop()
+        answer = loop.run_in_executor(self._pool, work.run)
+        gone = asyncio.ensure_future(_gone(request))
+        timeout = min(self._timeout, _patience(request) or self._timeout)
+        both: set[asyncio.Future[Any]] = {answer, gone}
+        try:
+            done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        if answer in done:
+            return answer.result()
+        error = _left() if gone in done else _late(timeout)
+        work.give_up(error)
+        answer.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody else will
+        raise error
+
+    def close(self) -> None:
+        """Wait for nobody."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Work:
+    """One question on a thread of the pool; may be given up at any moment."""
+
+    def __init__(self, shelf: Shelf, question: Question) -> None:
+        self._shelf, self._question = shelf, question
+        self._call: Call | None = None
+        self._given_up: StreamkitError | None = None
+
+    def give_up(self, error: StreamkitError) -> None:
+        self._given_up = error
+        if self._call is not None:
+            self._call.give_up(error)
+
+    def run(self) -> Reply:
+        question, began = self._question, time.perf_counter()
+        self._still_wanted()
+        pictures = question.pictures()
+        self._still_wanted()
+        known = str(question.model) in self._shelf.names()
+        with self._shelf.using(question.model, question.key) as shared:
+            self._call = call = Call(shared, pictures, question.options)
+            self._still_wanted()
+            predictions = call.answer()
+            name = shared.model.model_id
+        seconds = time.perf_counter() - began
+        bodies = [_body(question, found, seconds) for found in predictions]
+        shown = _shown(question, pictures, predictions)
+        if question.look is not None and question.look.inline:
+            for body, jpeg in zip(bodies, shown, strict=True):
+                body["visualization"] = base64.b64encode(jpeg).decode()
+        return Reply(bodies, name, seconds, not known, shown)
+
+    def _still_wanted(self) -> None:
+        if self._given_up is not None:
+            raise self._given_up
+
+
+def _body(question: Question, found: Prediction, seconds: float) -> dict[str, Any]:
+    wire = found.dict(question.masks) if isinstance(found, Detections) else found.dict()
+    if wire.get("is_stub"):
+        return {"time": seconds, **wire}
+    return {"inference_id": question.id or str(uuid.uuid4()), "time": seconds, **wire}
+
+
+def _shown(
+    question: Question, pictures: Sequence[Image], found: Sequence[Prediction]
+) -> list[bytes]:
+    if question.look is None:
+        return []
+    images = [drawn(*each, question.look) for each in zip(pictures, found, strict=True)]
+    return [
+        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for image in images
+    ]
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _patience(request: Request) -> float | None:
+    """What the client says it waits: ``X-Request-Timeout``, seconds."""
+    try:
+        seconds = float(request.headers.get("x-request-timeout", ""))
+    except ValueError:
+        return None
+    return seconds if seconds > 0 else None
+
+
+def _late(timeout: float) -> HttpError:
+    return HttpError(504, f"no answer within {timeout:g} s", "REQUEST_TIMEOUT")
+
+
+def _left() -> HttpError:
+    return HttpError(499, "the client hung up", "CLIENT_CLOSED_REQUEST")

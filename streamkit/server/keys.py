@@ -1,0 +1,81 @@
+"""Who asks: the key of a request, the server's own key, and a workspace's keys."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+
+import cachetools
+from pydantic import SecretStr
+from starlette.requests import HTTPConnection
+
+from streamkit.models.keys import fingerprint, secret
+from streamkit.server.failures import HttpError
+
+_SCHEME = "bearer "
+_HOUR = 3600.0
+
+
+def key_of(request: HTTPConnection, body: SecretStr | None = None) -> SecretStr | None:
+    """From the query, else ``Authorization: Bearer``, else the body; ``None``: none was given.
+
+    ``None`` in letters is what the neighbour's client sends when it has no key.
+    """
+    query = request.query_params.get("api_key")
+    if query and query != "None":
+        return secret(query)
+    header = request.headers.get("authorization", "")
+    if header.lower().startswith(_SCHEME):
+        return secret(header[len(_SCHEME) :].strip())
+    return secret(body)
+
+
+class ServerKey:
+    """What whoever manages the server has to show, if there is one."""
+
+    def __init__(self, key: SecretStr | None) -> None:
+        self._key = key
+
+    def __bool__(self) -> bool:
+        return self._key is not None
+
+    def opens(self, given: SecretStr | None) -> bool:
+        """Whether this is the key; compared in constant time."""
+        if self._key is None or given is None:
+            return self._key is None
+        ours, theirs = (k.get_secret_value().encode() for k in (self._key, given))
+        return hmac.compare_digest(ours, theirs)
+
+    def require(self, given: SecretStr | None) -> None:
+        """Raise 401 unless it is the key."""
+        if not self.opens(given):
+            text = "this needs the server's key: Authorization: Bearer <STREAMKIT_SERVER_KEY>"
+            raise HttpError(401, text, "SERVER_KEY_REQUIRED", {"WWW-Authenticate": "Bearer"})
+
+    def strip(self, given: SecretStr | None) -> SecretStr | None:
+        """The key to ask the weights API with: the server's own is none of its business."""
+        return None if self and self.opens(given) else given
+
+
+class Workspace:
+    """Dedicated mode: keys of one workspace only. Those accepted are remembered for an hour."""
+
+    def __init__(self, name: str, workspace_of: Callable[[SecretStr], str | None]) -> None:
+        """``workspace_of`` asks whose key it is; ``None`` for a key nobody knows. May raise."""
+        self._name, self._workspace_of = name, workspace_of
+        self._accepted: cachetools.TTLCache[str, bool] = cachetools.TTLCache(10_000, _HOUR)
+
+    def knows(self, key: SecretStr) -> bool:
+        """Whether it was accepted within the hour."""
+        return fingerprint(key) in self._accepted
+
+    def accepts(self, key: SecretStr | None) -> bool:
+        """Whether a key may ask anything at all; asks the authority where it is not remembered."""
+        if key is None:
+            return False
+        if self.knows(key):
+            return True
+        if self._workspace_of(key) != self._name:
+            return False
+        self._accepted[fingerprint(key)] = True
+        return True

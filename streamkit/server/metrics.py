@@ -1,0 +1,169 @@
+"""What Prometheus is told: requests, models, streams; read when it asks, nothing is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streamkit.server.guard import Asgi, Message, Receive, Scope, Send
+from streamkit.server.shelf import Shelf
+
+PAGE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+Streams = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
+"""Each pipeline's id and ``stats()``."""
+
+
+class Metrics:
+    """The registry of one server."""
+
+    def __init__(self, shelf: Shelf, loads: Callable[[], int], streams: Streams) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "streamkit_http_requests",
+            "Requests answered",
+            ["route", "status"],
+            registry=self._registry,
+        )
+        self.seconds = Histogram(
+            "streamkit_http_request_seconds",
+            "From the first byte of a request to the last of its answer",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.under_way = Gauge(
+            "streamkit_http_requests_under_way",
+            "Requests not answered yet",
+            registry=self._registry,
+        )
+        self._registry.register(_Models(shelf, loads))
+        self._registry.register(_Streams(streams))
+
+    def page(self) -> bytes:
+        """Everything, as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+
+class Counted:
+    """ASGI middleware: counts requests by route (the template, never the path: bounded)."""
+
+    def __init__(self, app: Asgi, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self._metrics.under_way.inc()
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            self._metrics.under_way.dec()
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
+
+
+class _Models(Collector):
+    """Per model: pictures, and the seconds of each step."""
+
+    def __init__(self, shelf: Shelf, loads: Callable[[], int]) -> None:
+        self._shelf, self._loads = shelf, loads
+
+    def collect(self) -> Iterable[Metric]:
+        loads = CounterMetricFamily("streamkit_model_loads", "Models loaded since the start")
+        loads.add_metric([], self._loads())
+        yield loads
+        frames = CounterMetricFamily(
+            "streamkit_model_frames", "Pictures inferred", labels=["model"]
+        )
+        steps = CounterMetricFamily(
+            "streamkit_model_seconds", "Time of each step, summed", labels=["model", "step"]
+        )
+        for name, shared in self._shelf.models().items():
+            times = shared.timings
+            frames.add_metric([name], times.run.count)
+            for step in ("prepare", "run", "finish"):
+                steps.add_metric([name, step], getattr(times, step).total)
+        yield frames
+        yield steps
+
+
+_COUNTS: Final = (
+    ("captured", "Frames the source gave"),
+    ("delivered", "Frames that reached the sinks"),
+    ("reconnects", "Connections made again"),
+    ("outages", "Times the source was lost"),
+)
+_NOW: Final = (
+    ("in_flight", "Frames on their way"),
+    ("fps", "Frames delivered a second"),
+    ("left_behind", "Threads left in native calls"),
+)
+_LABELS: Final = ("pipeline", "stream")
+
+
+class _Streams(Collector):
+    """Per stream: its account, its age, what was dropped and why."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def collect(self) -> Iterable[Metric]:
+        rows = [
+            ((name, str(stream["source"])), stream)
+            for name, stats in self._streams()
+            for stream in stats["streams"]
+        ]
+        for key, text in _COUNTS:
+            yield _family(CounterMetricFamily, f"streamkit_stream_{key}", text, rows, key)
+        for key, text in _NOW:
+            yield _family(GaugeMetricFamily, f"streamkit_stream_{key}", text, rows, key)
+        yield _dropped(rows)
+        yield _ages(rows)
+
+
+Rows = Sequence[tuple[tuple[str, str], Mapping[str, Any]]]
+
+
+def _family(kind: type[Any], name: str, text: str, rows: Rows, key: str) -> Metric:
+    family: Any = kind(name, text, labels=_LABELS)
+    for labels, stream in rows:
+        family.add_metric(labels, float(stream.get(key) or 0))
+    return family  # type: ignore[no-any-return]
+
+
+def _dropped(rows: Rows) -> Metric:
+    family = CounterMetricFamily(
+        "streamkit_stream_dropped", "Frames not delivered, by cause", labels=(*_LABELS, "cause")
+    )
+    for labels, stream in rows:
+        for cause, count in stream["dropped"].items():
+            family.add_metric((*labels, cause), count)
+    return family
+
+
+def _ages(rows: Rows) -> Metric:
+    family = GaugeMetricFamily(
+        "streamkit_stream_age_seconds", "Age of frames at the sinks", labels=(*_LABELS, "quantile")
+    )
+    for labels, stream in rows:
+        for quantile in ("0.5", "0.95", "0.99"):
+            family.add_metric((*labels, quantile), stream[f"age_p{quantile[2:].ljust(2, '0')}"])
+    return family

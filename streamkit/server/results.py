@@ -1,0 +1,99 @@
+"""The newest results of a pipeline, numbered, for whoever asks: once, or from a number on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from streamkit.predictions import Prediction, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result without its picture; made JSON when somebody asks for it."""
+
+    number: int
+    frame: dict[str, Any]
+    """The frame's number, time and source, with the neighbour's keys."""
+    said: dict[str, Any]
+    """What the stages told and counted."""
+    prediction: Any
+
+    def output(self) -> dict[str, Any]:
+        """What was found, what happened, what was counted; the wire form."""
+        found = self.prediction
+        return {
+            "predictions": found.dict() if isinstance(found, Prediction) else found,
+            **self.said,
+        }
+
+    def dict(self) -> dict[str, Any]:
+        """All of it."""
+        return {"cursor": self.number, **self.frame, **self.output()}
+
+
+class Results:
+    """Keeps the newest ``room`` results; what nobody has read when it goes is counted.
+
+    ``write`` is called by a pipeline, everything else from any thread.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._changed = threading.Condition()
+        self._kept: deque[Kept] = deque(maxlen=room)
+        self._last = 0
+        self._taken = 0
+        self.missed = 0
+        """Results that were gone before anybody took them."""
+        self.asked = time.monotonic()
+        """When somebody last got one."""
+        self.over = False
+
+    def write(self, result: Result) -> None:
+        """The next one."""
+        frame = result.frame
+        about = {
+            "frame_id": frame.frame_id,
+            "frame_timestamp": frame.timestamp.isoformat(),
+            "source_id": frame.source_id,
+        }
+        events = [event.dict() for event in result.events]
+        said = {"events": events, "measures": dict(result.measures)}
+        with self._changed:
+            if len(self._kept) == self._kept.maxlen and self._kept[0].number > self._taken:
+                self.missed += 1
+            self._last += 1
+            self._kept.append(Kept(self._last, about, said, result.prediction))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """No more will come."""
+        with self._changed:
+            self.over = True
+            self._changed.notify_all()
+
+    @property
+    def last(self) -> int:
+        """The number of the newest; 0: there was none."""
+        return self._last
+
+    def take(self, most: int = 1) -> list[Kept]:
+        """The oldest that nobody has taken; now they have."""
+        with self._changed:
+            found = [kept for kept in self._kept if kept.number > self._taken][:most]
+            if found:
+                self._taken = found[-1].number
+                self.asked = time.monotonic()
+            return found
+
+    def after(self, cursor: int, most: int, wait: float = 0.0) -> list[Kept]:
+        """Those with a higher number, oldest first; waits so many seconds for one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._last > cursor or self.over, wait)
+            found = [kept for kept in self._kept if kept.number > cursor][:most]
+            if found:
+                self.asked = time.monotonic()
+            return found

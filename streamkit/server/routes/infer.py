@@ -1,0 +1,151 @@
+"""Pictures through models: ``/infer/{task}`` and the legacy ``/{dataset}/{version}``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import SecretStr
+from starlette.datastructures import UploadFile
+
+from streamkit.frame import Image
+from streamkit.models.ids import parse
+from streamkit.server.drawing import Look
+from streamkit.server.failures import HttpError, PictureError
+from streamkit.server.fetching import Fetcher
+from streamkit.server.inference import Pictures, Question
+from streamkit.server.keys import key_of
+from streamkit.server.pictures import Limits, from_base64, from_bytes
+from streamkit.server.replies import pictured, predicted
+from streamkit.server.schemas import InferRequest, LegacyQuery, PictureRequest
+from streamkit.server.services import Services
+
+TASKS = ("object_detection", "instance_segmentation", "classification", "keypoints_detection")
+"""The last part of each path; the model decides what comes back, as in the neighbour."""
+
+_SOURCES = ("base64", "url", "numpy")
+
+
+def infer_routes(services: Services, fetcher: Fetcher) -> APIRouter:
+    """``POST /infer/object_detection`` and its siblings."""
+    router = APIRouter(tags=["inference"])
+
+    async def infer(request: Request, question: InferRequest) -> Response:
+        asked = asking(services, fetcher, question, key_of(request, question.api_key))
+        reply = await services.desk.ask(request, asked)
+        return predicted(reply, many=isinstance(question.image, list))
+
+    for task in TASKS:
+        router.add_api_route(
+            f"/infer/{task}",
+            infer,
+            methods=["POST"],
+            operation_id=f"infer_{task}",
+            summary=f"{task.replace('_', ' ').capitalize()} by a fine-tuned model",
+        )
+    return router
+
+
+def asking(
+    services: Services, fetcher: Fetcher, question: InferRequest, key: SecretStr | None
+) -> Question:
+    """The question in a JSON body. Raises ``ConfigError`` and ``HttpError``."""
+    _may_infer(services, key)
+    if len(question.pictures) > services.settings.max_images:
+        text = f"{len(question.pictures)} pictures; the most are {services.settings.max_images}"
+        raise HttpError(413, text, "TOO_MANY_PICTURES")
+    look = Look(question.visualization_labels, question.visualization_stroke_width)
+    return Question(
+        parse(question.model_id),
+        services.key.strip(key),
+        _decoding(question, services.limits, fetcher),
+        question.options(),
+        question.response_mask_format,
+        look if question.visualize_predictions else None,
+        question.id,
+    )
+
+
+def _may_infer(services: Services, key: SecretStr | None) -> None:
+    """With a server key, whoever has none needs a key of the weights API that is asked about."""
+    if services.key and not services.guarded and services.workspace is None:
+        services.key.require(key)
+
+
+def _decoding(question: InferRequest, limits: Limits, fetcher: Fetcher) -> Pictures:
+    orient = not question.disable_preproc_auto_orient
+
+    def pictures() -> list[Image]:
+        return [one_picture(given, limits, fetcher, orient) for given in question.pictures]
+
+    return pictures
+
+
+def one_picture(given: PictureRequest, limits: Limits, fetcher: Fetcher, orient: bool) -> Image:
+    """A picture however it came. Raises ``PictureError``."""
+    kind = given.type.lower()
+    if kind == "url":
+        return from_bytes(fetcher.fetch(given.value), limits, orient=orient)
+    if kind in ("base64", "numpy"):
+        return from_base64(given.value, limits, orient=orient)
+    known = ", ".join(_SOURCES)
+    raise PictureError(f"type {given.type!r} is not taken; choose from {known}.")
+
+
+def legacy_routes(services: Services, fetcher: Fetcher) -> APIRouter:
+    """``POST`` and ``GET /{dataset}/{version}``: options in the query, a picture as the body."""
+    router = APIRouter(tags=["legacy"])
+
+    async def legacy(
+        request: Request, dataset_id: str, version_id: str, query: Annotated[LegacyQuery, Query()]
+    ) -> Response:
+        key = key_of(request)
+        _may_infer(services, key)
+        model = parse(f"{dataset_id}/{version_id}")
+        pictures = await _posted(request, query, services.limits, fetcher)
+        look = _look(query)
+        asked = Question(model, services.key.strip(key), pictures, query.options(), look=look)
+        reply = await services.desk.ask(request, asked)
+        return pictured(reply) if look and not look.inline else predicted(reply, many=False)
+
+    for method in ("GET", "POST"):
+        router.add_api_route(
+            "/{dataset_id}/{version_id}",
+            legacy,
+            methods=[method],
+            operation_id=f"legacy_{method.lower()}",
+            summary="One picture through a model, as the hosted API takes it",
+        )
+    return router
+
+
+def _look(query: LegacyQuery) -> Look | None:
+    if query.format not in ("image", "image_and_json"):
+        return None
+    return Look(query.labels, query.stroke, inline=query.format == "image_and_json")
+
+
+async def _posted(
+    request: Request, query: LegacyQuery, limits: Limits, fetcher: Fetcher
+) -> Pictures:
+    """By address, as a file of a form, or as base64, whatever the body is called."""
+    orient, url = not query.disable_preproc_auto_orient, query.image
+    if url:
+        return lambda: [from_bytes(fetcher.fetch(url), limits, orient=orient)]
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not kind:
+        raise HttpError(400, "Content-Type is missing: what is the body?", "CONTENT_TYPE_MISSING")
+    if kind == "multipart/form-data":
+        data = await _file(request)
+        return lambda: [from_bytes(data, limits, orient=orient)]
+    text = (await request.body()).decode("latin-1").strip()
+    return lambda: [from_base64(text, limits, orient=orient)]
+
+
+async def _file(request: Request) -> bytes:
+    async with request.form(max_files=1, max_fields=16) as form:
+        part = form.get("file")
+        if not isinstance(part, UploadFile):
+            raise HttpError(400, "the form has no part named 'file'", "PICTURE_MISSING")
+        return await part.read()

@@ -1,0 +1,185 @@
+"""Pipelines: begun, asked, paused and ended over HTTP; results taken, streamed or pushed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio.to_thread
+import orjson
+from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, SecretStr
+from sse_starlette import EventSourceResponse
+
+from streamkit.server.hosting import Hosted, Hosting, report
+from streamkit.server.keys import ServerKey, key_of
+from streamkit.server.neighbour import document_of
+from streamkit.server.replies import json_reply
+from streamkit.server.results import Kept
+from streamkit.server.services import Services
+
+_WAIT = 1.0
+"""Seconds a thread waits for a result before it looks whether somebody still wants one."""
+_MOST = 100
+
+
+class Wanted(BaseModel):
+    """A pipeline document, or the neighbour's ``InitialisePipelinePayload``."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [{"sources": ["rtsp://camera/1"], "model": "street/1", "max_fps": 5}]
+        },
+    )
+
+    api_key: SecretStr | None = None
+
+
+Cursor = Annotated[int, Query(ge=0, description="the number of the last result that you have")]
+Most = Annotated[int, Query(ge=1, le=_MOST)]
+
+
+def pipeline_routes(services: Services, hosting: Hosting) -> APIRouter:
+    """``/inference_pipelines/...``."""
+    router = APIRouter(tags=["pipelines"], prefix="/inference_pipelines")
+
+    async def initialise(request: Request, wanted: Wanted) -> Response:
+        key = _allowed(services, request, wanted.api_key)
+        document = document_of(wanted.model_dump(exclude={"api_key"}))
+        name = await anyio.to_thread.run_sync(hosting.add, document, services.key.strip(key))
+        return _told(name)
+
+    async def listed(request: Request) -> Response:
+        _allowed(services, request)
+        return _told(None, pipelines=hosting.names())
+
+    async def status(request: Request, pipeline_id: str) -> Response:
+        _allowed(services, request)
+        found = await anyio.to_thread.run_sync(report, hosting.find(pipeline_id))
+        return _told(pipeline_id, report=found)
+
+    async def pause(request: Request, pipeline_id: str) -> Response:
+        _allowed(services, request)
+        await anyio.to_thread.run_sync(hosting.pause, pipeline_id, True)
+        return _told(pipeline_id)
+
+    async def resume(request: Request, pipeline_id: str) -> Response:
+        _allowed(services, request)
+        await anyio.to_thread.run_sync(hosting.pause, pipeline_id, False)
+        return _told(pipeline_id)
+
+    async def terminate(request: Request, pipeline_id: str) -> Response:
+        _allowed(services, request)
+        await anyio.to_thread.run_sync(hosting.remove, pipeline_id)
+        return _told(pipeline_id)
+
+    router.post("/initialise", summary="Begin a pipeline")(initialise)
+    router.get("/list", summary="The pipelines there are")(listed)
+    router.get("/{pipeline_id}/status", summary="How one fares")(status)
+    router.post("/{pipeline_id}/pause", summary="Let it rest")(pause)
+    router.post("/{pipeline_id}/resume", summary="Let it go on")(resume)
+    router.post("/{pipeline_id}/terminate", summary="End it for good")(terminate)
+    _result_routes(router, services, hosting)
+    return router
+
+
+def _result_routes(router: APIRouter, services: Services, hosting: Hosting) -> None:
+    async def consume(request: Request, pipeline_id: str, most: Most = 1) -> Response:
+        _allowed(services, request)
+        kept = hosting.find(pipeline_id).results.take(most)
+        outputs = _without([one.output() for one in kept], await _excluded(request))
+        return _told(pipeline_id, outputs=outputs, frames_metadata=[one.frame for one in kept])
+
+    async def results(
+        request: Request, pipeline_id: str, cursor: Cursor = 0, most: Most = _MOST
+    ) -> Response:
+        _allowed(services, request)
+        hosted = hosting.find(pipeline_id)
+        kept = hosted.results.after(cursor, most)
+        return _told(pipeline_id, results=[one.dict() for one in kept], **_next(hosted, kept))
+
+    async def events(request: Request, pipeline_id: str, cursor: Cursor = 0) -> Response:
+        _allowed(services, request)
+        last = request.headers.get("last-event-id", "")
+        begin = int(last) if last.isdecimal() else cursor
+        return EventSourceResponse(_pushed(hosting.find(pipeline_id), begin), ping=15)
+
+    async def socket(websocket: WebSocket, pipeline_id: str, cursor: int = 0) -> None:
+        await _over(websocket, services.key, hosting, pipeline_id, cursor)
+
+    router.get("/{pipeline_id}/consume", summary="Results that nobody took yet")(consume)
+    router.get("/{pipeline_id}/results", summary="Results after a number")(results)
+    router.get("/{pipeline_id}/events", summary="Results as server-sent events")(events)
+    router.websocket("/{pipeline_id}/ws")(socket)
+
+
+async def _over(
+    websocket: WebSocket, key: ServerKey, hosting: Hosting, name: str, cursor: int
+) -> None:
+    """Results over a WebSocket, one JSON text each, until it or the pipeline ends."""
+    if not key.opens(key_of(websocket)):
+        await websocket.close(4401)
+        return
+    if name not in hosting.names():
+        await websocket.close(4404)
+        return
+    await websocket.accept()
+    try:
+        async for each in _pushed(hosting.find(name), cursor):
+            await websocket.send_text(each["data"])
+        await websocket.close()
+    except (WebSocketDisconnect, RuntimeError):  # it went away
+        return
+
+
+async def _pushed(hosted: Hosted, cursor: int) -> AsyncIterator[dict[str, Any]]:
+    """Each result after ``cursor``, until the pipeline has ended and all are told."""
+    while True:
+        kept = await anyio.to_thread.run_sync(hosted.results.after, cursor, _MOST, _WAIT)
+        for one in kept:
+            data = orjson.dumps(one.dict(), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+            yield {"id": str(one.number), "event": "result", "data": data}
+            cursor = one.number
+        if not kept and hosted.results.over:
+            return
+
+
+def _next(hosted: Hosted, kept: list[Kept]) -> dict[str, Any]:
+    return {
+        "next": kept[-1].number if kept else None,
+        "last": hosted.results.last,
+        "missed": hosted.results.missed,
+        "state": hosted.state,
+    }
+
+
+def _allowed(
+    services: Services, request: Request, body: SecretStr | None = None
+) -> SecretStr | None:
+    key = key_of(request, body)
+    if services.workspace is None:
+        services.key.require(key)
+    return key
+
+
+def _told(pipeline_id: str | None, **more: Any) -> Response:
+    context = {"request_id": str(uuid.uuid4()), "pipeline_id": pipeline_id}
+    return json_reply({"status": "success", "context": context, **more})
+
+
+async def _excluded(request: Request) -> set[str]:
+    """The neighbour's client sends ``{"excluded_fields": [...]}`` with a GET."""
+    try:
+        told = orjson.loads(await request.body() or b"{}")
+    except orjson.JSONDecodeError:
+        return set()
+    names = told.get("excluded_fields") if isinstance(told, dict) else None
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def _without(outputs: list[dict[str, Any]], names: set[str]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in one.items() if k not in names} for one in outputs]

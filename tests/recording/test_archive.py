@@ -1,0 +1,135 @@
+"""What is kept on disk: by age, size and free space, and never anybody else's file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from streamkit.errors import ConfigError, SinkError
+from streamkit.recording.archive import Archive, Limits
+from streamkit.recording.naming import event_path, plain, time_path
+
+DAY = 86_400.0
+NOW = 1_800_000_000.0
+
+
+def filled(folder: Path, ends: Sequence[float], limits: Limits, size: int = 1000) -> Archive:
+    """An archive with a file for each of these ends."""
+    archive = Archive(folder, "segments", limits)
+    for number, end in enumerate(ends):
+        path = archive.folder / "street" / f"{number}.mp4"
+        archive.begin(path, end - 60)
+        path.write_bytes(bytes(size))
+        archive.finish(path, end)
+    return archive
+
+
+def there(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.rglob("*.mp4"))
+
+
+def test_what_is_too_old_is_deleted(tmp_path: Path) -> None:
+    archive = filled(tmp_path, [NOW - 3 * DAY, NOW - 2.1 * DAY, NOW - DAY], Limits(days=2))
+
+    assert archive.prune(NOW) == 2
+    assert there(tmp_path) == ["2"]
+
+
+def test_what_is_too_much_is_deleted_the_oldest_first(tmp_path: Path) -> None:
+    archive = filled(tmp_path, [NOW - 5, NOW - 9, NOW - 7], Limits(gigabytes=2.5e-6))
+
+    assert archive.prune(NOW) == 1
+    assert there(tmp_path) == ["0", "2"]
+
+
+class Usage(NamedTuple):
+    free: float
+
+
+def test_room_is_made_until_enough_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = filled(tmp_path, [NOW - 5, NOW - 4, NOW - 3], Limits(free_gigabytes=1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1e9 - 1500))
+
+    assert archive.prune(NOW) == 2
+    assert there(tmp_path) == ["2"]
+
+
+def test_what_it_did_not_write_is_left_alone(tmp_path: Path) -> None:
+    archive = filled(tmp_path / "here", [NOW - 3 * DAY], Limits(days=1))
+    for name in ("here/street/wedding.mp4", "elsewhere.mp4"):
+        (tmp_path / name).write_bytes(b"precious")
+    (tmp_path / "here" / "street" / "link.mp4").symlink_to(tmp_path / "elsewhere.mp4")
+    with archive.index.open("a") as index:
+        for name in ("../elsewhere.mp4", str(tmp_path / "elsewhere.mp4"), "street/link.mp4"):
+            line = {"file": name, "start": "2020-01-01T00:00:00Z", "end": "2020-01-01T00:00:00Z"}
+            index.write(json.dumps(line) + "\n")
+
+    Archive(tmp_path / "here", "segments", Limits(days=1)).prune(NOW)
+
+    assert there(tmp_path) == ["elsewhere", "link", "wedding"]
+
+
+def test_what_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, "segments", Limits(days=1))
+    path = archive.folder / "street" / "now.mp4"
+    archive.begin(path, NOW - 9 * DAY)
+    path.write_bytes(b"half")
+
+    assert archive.prune(NOW) == 0
+    assert archive.unfinished() == [path]
+
+
+def test_the_next_process_knows_what_there_is(tmp_path: Path) -> None:
+    filled(tmp_path, [NOW - 3 * DAY, NOW - DAY], Limits()).begin(tmp_path / "new.mp4", NOW)
+    with (tmp_path / "segments.jsonl").open("ab") as index:
+        index.write(b'{"file": "cut o')
+
+    archive = Archive(tmp_path, "segments", Limits(days=2))
+    archive.begin(tmp_path / "newer.mp4", NOW)
+
+    assert archive.prune(NOW) == 1
+    assert [path.name for path in archive.unfinished()] == ["new.mp4", "newer.mp4"]
+    known = [entry.file for entry in Archive(tmp_path, "segments", Limits()).entries]
+    assert known == ["street/1.mp4", "new.mp4", "newer.mp4"]
+
+
+def test_its_index_does_not_grow_for_ever(tmp_path: Path) -> None:
+    archive = filled(tmp_path, [NOW - 3 * DAY + n for n in range(400)], Limits(days=1), size=1)
+    archive.prune(NOW)
+    filled(tmp_path, [NOW], Limits())
+
+    lines = archive.index.read_text().splitlines()
+
+    assert len(lines) == 2
+    assert json.loads(lines[-1])["bytes"] == 1000
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SinkError, match="file"):
+        Archive(tmp_path / "file" / "below", "clips", Limits())
+    with pytest.raises(ConfigError, match="days"):
+        Limits(days=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "rtsp://***@cam/live", "/", "..", "", "a" * 300, "Straße 5"]
+)
+def test_no_name_leads_out_of_the_folder(name: str) -> None:
+    path = event_path("clips", name, name, ".mp4")
+
+    assert path.parts[0] == "clips"
+    assert len(path.parts) == 3
+    assert ".." not in path.parts
+    assert len(path.name) < 120
+
+
+def test_names_are_plain_and_stay_apart() -> None:
+    assert plain("gate-1") == "gate-1"
+    assert plain("a/b") != plain("a_b") != plain("a:b")
+    assert time_path("x", "gate", NOW + 0.25, ".mp4").name == "20270115T080000.250Z.mp4"

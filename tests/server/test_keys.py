@@ -1,0 +1,129 @@
+"""Who may ask what: the server's key, keys of the weights API, a workspace's keys."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from streamkit.errors import ConfigError
+from streamkit.server.cli import refuse_to_be_open
+from streamkit.server.settings import ServerSettings
+from tests.models.servers import KEY, OTHER, FakeApi, fake_api, status
+from tests.server.serving import Served, served
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+TEXT = base64.b64encode((SAMPLES / "street.jpg").read_bytes()).decode()
+BOSS = "the-servers-own-key-1"
+
+
+def ask(
+    url: str, key: str | None = None, model: str = "street/1", **headers: str
+) -> httpx.Response:
+    body = {"model_id": model, "image": {"type": "base64", "value": TEXT}}
+    if key is not None:
+        body["api_key"] = key
+    return httpx.post(
+        f"{url}/infer/object_detection", json=body, headers=headers, timeout=30, trust_env=False
+    )
+
+
+def post(url: str, **options: object) -> httpx.Response:
+    return httpx.post(url, timeout=30, trust_env=False, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def locked(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    log = tmp_path_factory.mktemp("locked") / "log.txt"
+    with served(models, log, {"STREAMKIT_SERVER_KEY": BOSS}) as made:
+        yield made
+
+
+def test_with_a_server_key_nobody_else_is_answered(locked: Served) -> None:
+    assert ask(locked.url).status_code == 401
+    assert ask(locked.url, "wrong").json()["code"] == "SERVER_KEY_REQUIRED"
+    assert ask(locked.url, BOSS).status_code == 200
+    assert ask(locked.url, Authorization=f"Bearer {BOSS}").status_code == 200
+    for path in ("/model/clear", "/model/remove?api_key=no"):
+        assert post(locked.url + path, json={"model_id": "street/1"}).status_code == 401
+    assert post(f"{locked.url}/model/clear?api_key={BOSS}").status_code == 200
+    assert httpx.get(f"{locked.url}/healthz", trust_env=False).status_code == 200
+    for path in ("/clear_cache", "/device/stats"):
+        assert httpx.get(locked.url + path, trust_env=False).status_code == 401
+
+
+def test_no_key_is_in_any_log(locked: Served) -> None:
+    ask(locked.url, "a-wrong-secret")
+    post(f"{locked.url}/model/add?api_key={BOSS}", json={"model_id": "nobody/1"})
+    post(f"{locked.url}/street/1?api_key={BOSS}", content="x")
+    assert BOSS not in locked.logged()
+    assert "a-wrong-secret" not in locked.logged()
+
+
+def settings(**given: object) -> ServerSettings:
+    return ServerSettings.load(**given)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", ""])
+def test_without_a_key_it_listens_on_loopback_only(host: str) -> None:
+    with pytest.raises(ConfigError, match="STREAMKIT_SERVER_KEY"):
+        refuse_to_be_open(settings(host=host))
+    refuse_to_be_open(settings(host=host, server_key="k"))
+    refuse_to_be_open(settings(host=host, workspace="ws"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.9"])
+def test_loopback_needs_no_key(host: str) -> None:
+    refuse_to_be_open(settings(host=host))
+
+
+@pytest.fixture
+def api(tmp_path: Path, models: Path) -> Iterator[FakeApi]:
+    with fake_api(tmp_path / "api") as made:
+        made.add("street/3", models / "street" / "1")
+        yield made
+
+
+def online(api: FakeApi, **more: str) -> dict[str, str]:
+    return {"OFFLINE_MODE": "False", "API_BASE_URL": api.url, **more}
+
+
+def test_access_is_asked_per_model_also_once_it_is_loaded(
+    api: FakeApi, tmp_path: Path, models: Path
+) -> None:
+    more = online(api, MODELS_CACHE_AUTH_ENABLED="True")
+    with served(models, tmp_path / "log.txt", more) as server:
+        assert ask(server.url, KEY, "street/3").status_code == 200
+        assert ask(server.url, OTHER, "street/3").status_code in (401, 403, 404)
+        assert ask(server.url, None, "street/3").status_code in (400, 401)
+        assert ask(server.url, KEY, "street/3").status_code == 200
+        assert KEY not in server.logged()
+
+
+def test_a_workspaces_server_answers_its_own_keys_only(
+    api: FakeApi, tmp_path: Path, models: Path
+) -> None:
+    more = online(api, DEDICATED_DEPLOYMENT_WORKSPACE_URL="ws1")
+    with served(models, tmp_path / "log.txt", more) as server:
+        for refused in (None, OTHER, "nobodys"):
+            answer = ask(server.url, refused)
+            assert answer.status_code == 401
+            assert answer.json() == {"status": 401, "message": "Unauthorized api_key"}
+        for _ in range(3):
+            assert ask(server.url, KEY).status_code == 200
+        assert len([r for r in api.requests if KEY in r and r.startswith("/?")]) == 1
+        assert ask(server.url, Authorization=f"Bearer {KEY}").status_code == 200
+        for path in ("/healthz", "/info", "/readiness", "/metrics", "/docs"):
+            assert httpx.get(server.url + path, trust_env=False).status_code == 200
+
+
+def test_an_authority_that_is_down_is_no_no(api: FakeApi, tmp_path: Path, models: Path) -> None:
+    tries = {"TRANSIENT_ROBOFLOW_API_ERRORS_RETRIES": "1"}
+    more = online(api, DEDICATED_DEPLOYMENT_WORKSPACE_URL="ws1", **tries)
+    with served(models, tmp_path / "log.txt", more) as server:
+        api.faults["/"].append(status(500))
+        assert ask(server.url, KEY).status_code in (502, 503)
+        assert ask(server.url, KEY).status_code == 200

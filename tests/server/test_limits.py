@@ -1,0 +1,139 @@
+"""Too much, too often, too slow, gone: told at once, and nothing of it is kept."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.fakes import until
+from tests.server.serving import Served, served
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+TEXT = base64.b64encode((SAMPLES / "street.jpg").read_bytes()).decode()
+
+
+def many(count: int) -> dict[str, object]:
+    picture = {"type": "base64", "value": TEXT}
+    return {"model_id": "street/1", "image": [picture] * count}
+
+
+def ask(url: str, count: int = 1, **headers: str) -> httpx.Response:
+    return httpx.post(
+        f"{url}/infer/object_detection",
+        json=many(count),
+        headers=headers,
+        timeout=60,
+        trust_env=False,
+    )
+
+
+def test_what_is_too_much_at_once_is_told_to_come_again(models: Path, tmp_path: Path) -> None:
+    with served(models, tmp_path / "log.txt", {"STREAMKIT_MAX_REQUESTS": "2"}) as server:
+        ask(server.url)
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda _: ask(server.url, 24), range(12)))
+        found = Counter(answer.status_code for answer in answers)
+        assert set(found) == {200, 503}
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert refused.json()["code"] == "SERVER_BUSY"
+        assert refused.headers["retry-after"] == "1"
+        assert ask(server.url).status_code == 200
+
+
+def test_who_asks_too_often_is_told_when_to_come_again(models: Path, tmp_path: Path) -> None:
+    with served(models, tmp_path / "log.txt", {"STREAMKIT_REQUESTS_PER_MINUTE": "3"}) as server:
+        found = [httpx.get(f"{server.url}/healthz", trust_env=False) for _ in range(4)]
+        assert [answer.status_code for answer in found] == [200, 200, 200, 429]
+        assert 0 < int(found[-1].headers["retry-after"]) <= 60
+
+
+def test_a_client_may_wait_less_and_its_work_is_given_up(server: Served) -> None:
+    ask(server.url)
+    late = ask(server.url, 60, **{"X-Request-Timeout": "0.05"})
+    assert late.status_code == 504
+    assert late.json()["code"] == "REQUEST_TIMEOUT"
+    until(lambda: _idle(server))
+
+
+def _idle(server: Served) -> bool:
+    page = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    return "streamkit_http_requests_under_way 1.0" in page
+
+
+def test_a_client_that_goes_away_takes_its_work_along(server: Served) -> None:
+    ask(server.url)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{server.url}/infer/object_detection",
+            json=many(60),
+            timeout=httpx.Timeout(5, read=0.05),
+            trust_env=False,
+        )
+    until(lambda: _idle(server))
+    assert ask(server.url).status_code == 200
+
+
+def test_a_body_that_is_too_large_is_not_read(models: Path, tmp_path: Path) -> None:
+    with served(models, tmp_path / "log.txt", {"STREAMKIT_MAX_BODY_BYTES": "100000"}) as server:
+        told = ask(server.url, 4)
+        assert told.status_code == 413
+        unsaid = httpx.post(
+            f"{server.url}/infer/object_detection",
+            content=(b"x" * 10_000 for _ in range(100)),
+            trust_env=False,
+        )
+        assert unsaid.status_code == 413
+
+
+def raw(server: Served, sent: bytes) -> bytes:
+    """What comes back to these bytes."""
+    place = urlsplit(server.url)
+    with socket.create_connection((str(place.hostname), place.port or 0), timeout=20) as wire:
+        wire.sendall(sent)
+        wire.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: wire.recv(65536), b""))
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(models: Path, tmp_path: Path) -> None:
+    with served(models, tmp_path / "log.txt", {"STREAMKIT_BODY_TIMEOUT": "0.3"}) as server:
+        place = urlsplit(server.url)
+        head = b"POST /infer/object_detection HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{"
+        with socket.create_connection((str(place.hostname), place.port or 0), timeout=20) as wire:
+            wire.sendall(head)
+            assert b" 408 " in wire.recv(65536).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /info HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", b"4"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /info HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"400"),
+    ],
+)
+def test_broken_http_is_refused(server: Served, sent: bytes, status: bytes) -> None:
+    try:
+        line = raw(server, sent).split(b"\r\n")[0]
+    except OSError:
+        return  # it hung up, which is an answer
+    assert line == b"" or line.split(b" ")[1].startswith(status)
+
+
+def test_many_clients_are_all_answered(server: Served) -> None:
+    ask(server.url)
+    gate = threading.Barrier(16)
+
+    def one(_: int) -> int:
+        gate.wait(20)
+        return ask(server.url).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(one, range(16))) == {200}
