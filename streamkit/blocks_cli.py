@@ -44,8 +44,8 @@ def _all(told: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = Table("block", "", "needs", "gives", "keeps state")
     for each in told:
         about = each["description"].partition("\n\n")[0].replace("\n", " ")
-        state = "yes" if each["stateful"] else "no"
-        table.add_row(each["name"], about, _needs(each["inputs"]), _gives(each["outputs"]), state)
+        needs, gives = _needs(each["inputs"]), _gives(each["outputs"])
+        table.add_row(each["name"], about, needs, gives, _state(each))
     return table
 
 
@@ -83,7 +83,8 @@ def _gives(outputs: Mapping[str, Any]) -> str:
 
 def _state(told: Mapping[str, Any]) -> str:
     if not told["stateful"]:
-        return "no"
+        asked = ", ".join(told["stateful_with"])
+        return f"only with {asked}" if asked else "no"
     spared = ", ".join(f"{k}: {str(v).lower()}" for k, v in told["stateless_with"].items())
     return f"yes, but not with {spared}" if spared else "yes"
 
@@ -101,7 +102,9 @@ def _flow(value: Any) -> str:
     """As YAML in one line."""
     import yaml
 
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n")
+    return yaml.safe_dump(
+        value, default_flow_style=True, width=10_000, sort_keys=False
+    ).removesuffix("\n...\n")
 
 
 def _examples(examples: Sequence[Any]) -> Iterator[RenderableType]:

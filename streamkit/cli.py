@@ -236,14 +236,16 @@ def settings() -> None:
     """Show every setting: its environment variable, its value here, and what it is for."""
     from rich.table import Table
 
+    from streamkit.server.settings import ServerSettings
     from streamkit.settings import Settings, variable
 
     table = Table()
     for title in ("variable", "value", "what it is for"):
         table.add_column(title, overflow="fold")
-    for name, value in Settings.load():
-        about = Settings.model_fields[name].description or ""
-        table.add_row(variable(name), _shown(value), about)
+    for kind in (Settings, ServerSettings):
+        for name, value in kind.load():
+            about = kind.model_fields[name].description or ""
+            table.add_row(variable(name, kind), _shown(value), about)
     paper(160, markup=False).print(table)
 
 

@@ -62,6 +62,8 @@ class Hooks:
     tick: Callable[[], None] = lambda: None
     follow: Callable[[int, Callable[[], str], Packets | None], None] | None = None
     waited_for: bool = True
+    receiver: Any = None
+    """Whom it sends to, where it is one who sends; knows whether it ``clashes`` with another."""
 
     @classmethod
     def of(cls, sink: Sink) -> Hooks:
@@ -91,8 +93,6 @@ class Delivery:
     ) -> None:
         self._hooks = hooks or Hooks()
         self.name = name
-        self.takes_events = self._hooks.takes_events
-        """It gets only results that have events, and loses none: live streams wait for it, too."""
         self.given: object = None
         """What it was made from."""
         self.wants: Callable[[str | None], bool] = lambda _key: True
@@ -146,6 +146,16 @@ class Delivery:
         delivery.main_thread = bool(getattr(sink, "main_thread", False))
         delivery.takes_packets = bool(getattr(sink, "takes_packets", False))
         return delivery
+
+    @property
+    def takes_events(self) -> bool:
+        """It gets only results that have events, and loses none: live streams wait for it, too."""
+        return self._hooks.takes_events
+
+    @property
+    def receiver(self) -> Any:
+        """Whom it sends to, if it sends."""
+        return self._hooks.receiver
 
     def open(self) -> Intake:
         """A stream's way into this sink; ``adopt`` tells it what kind of stream that is."""

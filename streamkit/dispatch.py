@@ -9,6 +9,7 @@ from typing import Any
 
 from streamkit.buffering import VideoProcessingMode
 from streamkit.delivery import Delivery, in_rounds, one_by_one
+from streamkit.errors import ConfigError
 from streamkit.events import Reporter
 from streamkit.options import OnPrediction, PipelineOptions, SinkMode
 from streamkit.predictions import Result
@@ -30,6 +31,7 @@ def deliveries_of(
     try:
         for number, given in enumerate(options.sinks):
             deliveries.append(delivery_to(given, number, reporter))
+            _refuse_clash(deliveries)
     except BaseException:
         for delivery in deliveries:
             delivery.shut()
@@ -39,6 +41,14 @@ def deliveries_of(
     if options.on_prediction is not None:
         deliveries.insert(0, _callback(options.on_prediction, options, members, reporter))
     return deliveries, next((d for d in deliveries if d.main_thread), None)
+
+
+def _refuse_clash(deliveries: Sequence[Delivery]) -> None:
+    """Raise ``ConfigError`` where the last one shares a queue with another and means it otherwise:
+    the messages of both would go one way."""
+    *before, last = (delivery.receiver for delivery in deliveries)
+    if last is not None and any(one is not None and last.clashes(one) for one in before):
+        raise ConfigError(f"two sinks send to {last.name!r} in different ways: give each a name")
 
 
 def delivery_to(given: Sink | Callable[[], Sink], number: int, reporter: Reporter) -> Delivery:

@@ -56,7 +56,7 @@ class Engine(Protocol):
         """All lanes are closed: let go of threads, at most until ``until``."""
         ...
 
-    def models(self) -> StreamModels:
+    def models(self, options: StreamOptions) -> StreamModels:
         """What the stages of one stream may open, until it is closed."""
         ...
 
@@ -124,8 +124,9 @@ class FunctionEngine:
         if self._thread is not None:
             self._thread.join(None if until is None else max(0.0, until - time.monotonic()))
 
-    def models(self) -> StreamModels:
+    def models(self, options: StreamOptions) -> StreamModels:
         """The process's, with the key of the settings."""
+        del options
 
         def lease(model: str | Path) -> Lease:
             from streamkit.models.manager import default_manager
@@ -305,13 +306,15 @@ class ModelEngine:
             self._lease.release(until)
             self._lease = None
 
-    def models(self) -> StreamModels:
-        """The manager's, with the key of the pipeline."""
+    def models(self, options: StreamOptions) -> StreamModels:
+        """The manager's, with the key of the pipeline; its own as it is asked for this stream, but
+        for the region: what a stage shows it are parts already."""
 
         def lease(model: str | Path) -> Lease:
             return self._manager.lease(model, self._api_key, on_load=self._loaded)
 
-        return StreamModels(lease, (self._model_id, self._options))
+        own = options.wanted(self._options).but(region=None)
+        return StreamModels(lease, (self._model_id, own))
 
     def change(self, model_id: str, options: InferenceOptions) -> None:
         """See ``Engine``. Also raises ``ConfigError`` where others use the present model: they

@@ -80,9 +80,9 @@ class Engines:
             for engine in self._all:
                 engine.stop(until)
 
-    def models(self) -> StreamModels:
+    def models(self, options: StreamOptions) -> StreamModels:
         """See ``Engine``."""
-        return self._first.models()
+        return self._of(options).models(options)
 
     def change(self, model_id: str, options: InferenceOptions) -> None:
         """See ``Engine``: the pipeline's own; the others are asked for what sources want of them

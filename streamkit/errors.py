@@ -119,8 +119,8 @@ class BlockError(ConfigError):
 
 
 class DocumentError(ConfigError):
-    """A pipeline document is wrong. ``problems`` has a line of text for each mistake, with document,
-    line and column, key, and the choices; never a secret."""
+    """A pipeline document is wrong. ``problems`` has a line of text for each mistake, with
+    document, line and column, key, and the choices; never a secret."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))

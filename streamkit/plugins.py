@@ -94,7 +94,8 @@ def faults(
         p.name
         for p in signature.parameters.values()
         if p.default is p.empty and p.kind in _NAMED and p.name not in options
-    ]
+        and not any(p.name in nearest(option, accepted) for option in unknown)  # told already
+    ]  # fmt: skip
     if missing:
         lacking = ", ".join(map(repr, missing))
         says = f"{name!r} is missing a required option: {lacking}; it takes: {_listed(accepted)}"

@@ -222,7 +222,7 @@ class Run:
         """Open a stream's lanes."""
         parts, stream = self._parts, way.stream
         way.makers = parts.stages(stream)
-        way.made = way.bound([make() for make in way.makers], parts.engine.models())
+        way.made = way.bound([make() for make in way.makers], parts.engine.models(stream.options))
         way.lane = lane = parts.engine.open(
             stream.dropped, lambda frame: self._taken(way, frame), stream.options
         )

@@ -346,9 +346,9 @@ def read_key(path: Path) -> SecretStr:
     return SecretStr(lines[0].strip())
 
 
-def variable(name: str) -> str:
+def variable(name: str, kind: type[BaseSettings] = Settings) -> str:
     """The environment variable (the first, where there are two) that sets field ``name``."""
-    alias = Settings.model_fields[name].validation_alias
+    alias = kind.model_fields[name].validation_alias
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from streamkit.delivery import Delivery, Intake
 from streamkit.frame import VideoFrame
 from streamkit.models.opened import StreamModels
+from streamkit.predictions import Result
 from streamkit.scheduler import Lane
 from streamkit.streams.steps import Stage
 from streamkit.streams.stream import Stream
+
+_GRACE: Final = 1.0
+"""Seconds for the runs of a model whose last user a stage was that leaves."""
 
 
 class Outlets:
@@ -54,6 +60,20 @@ class Outlets:
                 delivery.adopt(intake, live=live, burst=burst)
 
 
+class _LetGo:
+    """Leaves behind a stage that asked models, and is ended like one, on the stream's thread."""
+
+    def __init__(self, models: StreamModels) -> None:
+        self._models = models
+
+    def __call__(self, result: Result) -> Result:
+        return result
+
+    def end(self, result: Result) -> Result:
+        self._models.close(time.monotonic() + _GRACE)
+        return result
+
+
 @dataclass(eq=False)
 class Way:
     """One stream in a run, and what it leads through."""
@@ -71,6 +91,8 @@ class Way:
     removed: bool = False
     models: StreamModels | None = None
     """What its stages opened."""
+    _asked: dict[int, StreamModels] = field(default_factory=dict)
+    """Of those that did, by the stage (its ``id``)."""
     late: bool = False
     """Added to a run: nobody is to wait for it before its first frame."""
 
@@ -79,8 +101,18 @@ class Way:
         self.models = models
         for stage in stages:
             if (bind := getattr(stage, "bind", None)) is not None:
-                bind(models)
+                self._asked[id(stage)] = own = models.branch()
+                try:
+                    bind(own)
+                except BaseException:
+                    own.close(time.monotonic() + _GRACE)
+                    raise
         return stages
+
+    def _without(self, leaving: Sequence[Stage]) -> Sequence[Stage]:
+        """Behind stages that leave, what lets go of the models they asked."""
+        asked = [self._asked.pop(id(stage), None) for stage in leaving]
+        return [*leaving, *(_LetGo(models) for models in asked if models is not None)]
 
     def feed(self, delivery: Delivery) -> None:
         """Lead into this sink, if it wants what this stream gives; else no more."""
@@ -110,7 +142,8 @@ class Way:
 
         def go_over() -> None:
             self.makers, self.made = tuple(makers), stages
-            self.stream.restage([*self.head, *stages], [stage for _, stage in old])
+            leaving = self._without([stage for _, stage in old])
+            self.stream.restage([*self.head, *stages], leaving)
 
         return go_over
 

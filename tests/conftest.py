@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamkit.server.settings import ServerSettings
 from streamkit.settings import Settings, variable
 
 
@@ -41,6 +42,7 @@ def _ours(before: set[threading.Thread]) -> list[threading.Thread]:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of the machine must not change what is tested."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(variable(name), raising=False)
+    for kind in (Settings, ServerSettings):
+        for name in kind.model_fields:
+            monkeypatch.delenv(variable(name, kind), raising=False)
     monkeypatch.delenv("API_KEY", raising=False)

@@ -177,7 +177,7 @@ def test_values_out_of_range_are_named(short: Path) -> None:
 
 def test_a_value_that_an_output_cannot_use(short: Path) -> None:
     document = short.with_name("wrong.yaml")
-    for options, said in (("crf: high", "crf: Input should be"), ("crf: 99", "crf=99")):
+    for options, said in (("crf: high", "crf='high': Input should be"), ("crf: 99", "crf=99")):
         video = f"{{video: {{path: a.mp4, {options}}}}}"
         document.write_text(f"sources: [short.mp4]\nmodel: {MODEL}\nsinks: [{video}]")
         assert_one_line(streamkit("run", document), 2, said)

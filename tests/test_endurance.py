@@ -229,7 +229,7 @@ def test_short_streams_with_every_stage_that_remembers(tmp_path: Path) -> None:
         until(lambda: heard["start"] == heard["end"] > 0)
 
     with pipeline:
-        endure(cycle, cycles(64, 1.0))
+        endure(cycle, cycles(40, 1.0))
 
 
 def test_processes_that_fail() -> None:

@@ -6,18 +6,22 @@ import json
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit
+from streamkit import InferencePipeline, get_model
 from streamkit.errors import ConfigError
 from streamkit.events import Event, Evidence, Phase, new_id, ulids
 from streamkit.frame import Clock
+from streamkit.predictions import Detections, Result
+from streamkit.stages import open_stage
 from streamkit.stages.seen import Witness
 from streamkit.wire import EventWire, checked_event, event_schema
-from tests.stages.making import seen
+from tests.stages.making import SAMPLES, seen
 
 AT = datetime(2026, 3, 29, 0, 59, 30, 250_000, tzinfo=UTC)
 
@@ -101,3 +105,35 @@ def test_an_event_says_which_frame_clock_stream_and_model_it_is_from() -> None:
 def test_event_and_evidence_are_public() -> None:
     assert streamkit.Event is Event
     assert streamkit.Evidence is Evidence
+
+
+def test_an_event_names_the_model_that_answered_for_its_frame() -> None:
+    model, heard = SAMPLES / "models" / "street" / "1", list[Event]()
+
+    class Ears:
+        takes_events = True
+
+        def write(self, result: Result) -> None:
+            heard.extend(result.events)
+
+        def close(self) -> None:
+            pass
+
+    pipeline = InferencePipeline.init(
+        [str(SAMPLES / "street.jpg")],
+        str(model),
+        stages=[lambda: open_stage("window", {"seconds": 1})],
+        sinks=[Ears()],
+        stream={"name": "street"},
+    )
+    pipeline.start()
+    pipeline.join()
+    (event,) = heard
+    assert event.data["partial"] is True
+    assert event.data["max"] > 5
+    assert event.model == str(model)
+    assert (event.source, event.sequence) == ("street", 1)
+    with get_model(model) as loaded:
+        (found,) = loaded.infer(np.zeros((360, 640, 3), np.uint8))
+    assert isinstance(found, Detections)
+    assert found.model_id == str(model)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from streamkit.errors import ConfigError
 from streamkit.events import Event
 from streamkit.frame import VideoFrame
 from streamkit.pipeline import InferencePipeline
@@ -137,6 +138,20 @@ def test_pipelines_of_one_process_share_an_outbox(tmp_path: Path) -> None:
             run.join()
         there.await_taken(9)
     assert len({each.id for each in there.taken}) == 9
+
+
+def test_two_sinks_of_one_pipeline_that_share_a_queue_mean_the_same(tmp_path: Path) -> None:
+    def sink(body: str, name: str | None = None) -> WebhookSink:
+        return WebhookSink(
+            "http://127.0.0.1:9/", body=body, name=name, allow_private=True, outbox=tmp_path / "box"
+        )
+
+    run = pipeline(Clip(1), [lambda: sink("one"), lambda: sink("two")])
+    with pytest.raises(ConfigError, match="give each a name"):
+        run.start()
+    run = pipeline(Clip(1), [lambda: sink("one"), lambda: sink("one"), lambda: sink("two", "2")])
+    with run:
+        pass
 
 
 def test_a_document_says_where_events_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

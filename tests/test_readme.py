@@ -27,6 +27,7 @@ from streamkit.freshness.gate import GateOptions
 from streamkit.freshness.ladder import DegradeOptions
 from streamkit.options import SourceReference, plan
 from streamkit.outbox.options import OutboxOptions
+from streamkit.server.settings import ServerSettings
 from streamkit.settings import Settings
 from streamkit.sinks import SINKS
 from streamkit.sources import SOURCES
@@ -156,7 +157,8 @@ def test_every_file_and_heading_it_links_to_is_there() -> None:
 
 
 def variables() -> Iterator[str]:
-    for field in Settings.model_fields.values():
+    fields = [*Settings.model_fields.values(), *ServerSettings.model_fields.values()]
+    for field in fields:
         alias = field.validation_alias
         yield from map(str, alias.choices if isinstance(alias, AliasChoices) else [alias])
 

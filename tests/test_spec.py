@@ -82,8 +82,14 @@ def test_a_model_id_is_no_path(tmp_path: Path) -> None:
     [
         ({"sources": []}, "sources"),
         ({"model": None}, "model"),
-        ({"sorces": []}, "sorces: unknown key (did you mean 'sources'?); known: version, sources, model,"),
-        ({"model": {"id": "a/1", "confidance": 0.4}}, "model.confidance: unknown key (did you mean 'confidence'?); known: confidence"),
+        (
+            {"sorces": []},
+            "sorces: unknown key (did you mean 'sources'?); known: version, sources, model,",
+        ),
+        (
+            {"model": {"id": "a/1", "confidance": 0.4}},
+            "model.confidance: unknown key (did you mean 'confidence'?); known: confidence",
+        ),
         ({"model": {"id": "a/1", "confidence": 4}}, "model.confidence"),
         ({"max_fps": 0}, "max_fps=0: "),
         ({"sinks": [{"video": {"path": "a"}, "jsonl": {}}]}, "sinks.0"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamkit.bench import cost_cli, whole_cli
+from streamkit.bench.http_cli import http
 from streamkit.bench.recording_cli import recording
 from streamkit.bench.soak_cli import soak
 from streamkit.terminal import paper
@@ -32,6 +33,7 @@ def bench() -> None:
 
 app.command()(soak)
 app.command()(recording)
+app.command()(http)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streamkit import plugins
 from streamkit.documents import fit
 from streamkit.documents.build import id_of, model_of
-from streamkit.documents.paths import inner_of, model_options
+from streamkit.documents.paths import inner_of, kind_of, model_options
 from streamkit.documents.places import Path as Keys
 from streamkit.documents.places import Problem, shown
 from streamkit.documents.steps import Maker, all_steps, build, with_models
@@ -102,7 +102,7 @@ def _missing(reference: str | int) -> str | None:
     """A file or folder that is not there."""
     text = str(reference).removeprefix("replay:").removeprefix("file://")
     address = isinstance(reference, int) or "://" in text or text.isdecimal() or ":" in text
-    if address or text.startswith(("${", "env:")) or Path(text).exists():
+    if address or text.startswith(("${", "env:")) or kind_of(Path(text)):
         return None
     return f"no such file: {printable(text)}"
 
@@ -159,7 +159,7 @@ def _no_model(model_id: str, *, files: bool) -> str | None:
         return str(error)
     except ConfigError as error:
         return str(error)
-    if files and isinstance(where, Path) and not where.exists():
+    if files and isinstance(where, Path) and kind_of(where) is None:
         return f"no such model: {where}"
     unknown = isinstance(where, ModelId) and where.version is None and model_id not in ALIASES
     meant = plugins.nearest(model_id, ALIASES) if unknown else ""

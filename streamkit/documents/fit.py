@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamkit import plugins
-from streamkit.documents.paths import inner_of, path_options
+from streamkit.documents.paths import inner_of, kind_of, path_options
 from streamkit.documents.places import Path as Keys
 from streamkit.documents.places import Problem
 from streamkit.documents.steps import all_steps, keys_of, sinks_of, stages_of
@@ -116,4 +116,4 @@ def _file_of(reference: str | int) -> Path:
 
 
 def _same_file(output: Path, read: Path) -> bool:
-    return output.is_file() and read.is_file() and output.samefile(read)
+    return kind_of(output) == kind_of(read) == "file" and output.samefile(read)

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from streamkit import plugins
 from streamkit.asking import ModelId
@@ -22,7 +22,7 @@ def placed_source(reference: str | int, folder: Path) -> str | int:
     if isinstance(reference, str) and reference.startswith(_REPLAY):
         return f"{_REPLAY}{placed_source(reference.removeprefix(_REPLAY), folder)}"
     relative = isinstance(reference, str) and bool(reference) and not _PLACE.match(reference)
-    return str((folder / str(reference)).resolve()) if relative else reference
+    return _under(folder, str(reference)) if relative else reference
 
 
 def placed_model(model_id: str, folder: Path, named: Collection[str] = ()) -> str:
@@ -31,8 +31,18 @@ def placed_model(model_id: str, folder: Path, named: Collection[str] = ()) -> st
     if model_id in named or _PLACE.match(model_id):
         return model_id
     relative = model_id.startswith(("./", "../")) or model_id.endswith(".onnx")
-    relative = relative or (bool(model_id) and (folder / model_id).is_dir())
-    return str((folder / model_id).resolve()) if relative else model_id
+    relative = relative or (bool(model_id) and kind_of(folder / model_id) == "folder")
+    return _under(folder, model_id) if relative else model_id
+
+
+def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
+    """What is there; ``None``: nothing, or nothing that can be looked at (a name too long)."""
+    try:
+        if not path.exists():
+            return None
+        return "folder" if path.is_dir() else "file" if path.is_file() else "other"
+    except (OSError, ValueError):
+        return None
 
 
 def placed_options(
@@ -99,4 +109,11 @@ def _placed(value: Any, folder: Path) -> Any:
         return {**value, "path": _placed(value["path"], folder)}
     if not isinstance(value, str) or not value or _PLACE.match(value):
         return value
-    return str((folder / value).resolve())
+    return _under(folder, value)
+
+
+def _under(folder: Path, text: str) -> str:
+    try:
+        return str((folder / text).resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a zero byte: who opens it tells
+        return str(folder / text)

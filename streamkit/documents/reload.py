@@ -50,9 +50,9 @@ def reload(
     """Let ``pipeline``, made from ``before``, go over to ``after``; what was done, a line for each.
 
     Sources are known by their names (or addresses): those that are in both go on without a gap,
-    and so do the stages and sinks that are. Raises ``DocumentError`` where ``after`` is wrong,
-    ``ConfigError`` for a change that takes a restart, and what making a new stage, sink or model
-    raises; the pipeline then goes on with ``before``.
+    and so do the stages and sinks that are. To be called by one thread at a time. Raises
+    ``DocumentError`` where ``after`` is wrong, ``ConfigError`` for a change that takes a restart,
+    and what making a new stage, sink or model raises; the pipeline then goes on with ``before``.
     """
     refuse(problems_of(after, files=True), after.places)
     _refuse_what_takes_a_restart(before, after)

@@ -108,7 +108,7 @@ def _visible(text: str) -> Iterator[str]:
         kind = unicodedata.category(char)
         if kind in ("Cc", "Zl", "Zp", "Zs"):
             yield " "
-        elif kind not in ("Cf", "Cs", "Cn", "Co") and not "︀" <= char <= "️":
+        elif kind not in ("Cf", "Cs") and not "\ufe00" <= char <= "\ufe0f":
             yield char
 
 

@@ -117,6 +117,11 @@ class OpenedModel:
             self._lane = None
         lane.close(discard=True)
 
+    @property
+    def closed(self) -> bool:
+        """Nobody is answered any more."""
+        return self._closed
+
     def interrupt(self) -> None:
         """Whoever waits for an answer meets ``ClosedError``, now and from now on."""
         with self._lock:
@@ -137,8 +142,24 @@ class StreamModels:
         """``own``: the pipeline's model, if it is one."""
         self._lease, self._own = lease, own
         self._lock = threading.Lock()
-        self._opened: list[OpenedModel] = []
+        self._opened: list[OpenedModel | StreamModels] = []
         self._closed = False
+
+    def branch(self) -> StreamModels:
+        """The same for one stage, which may leave before the others do."""
+        made = StreamModels(self._lease, self._own)
+        self._keep(made)
+        return made
+
+    def _keep(self, opened: OpenedModel | StreamModels) -> None:
+        """To be closed with the others. Raises ``ClosedError`` where these are."""
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._opened = [*(each for each in self._opened if not each.closed), opened]
+        if closed:
+            opened.close()
+            raise ClosedError("the stream is being stopped")
 
     def open(
         self, model: str | Path | None = None, *, most: int = 16, priority: int = -1, **options: Any
@@ -148,12 +169,7 @@ class StreamModels:
             raise ConfigError(f"most={most}: give at least 1")
         where, wanted = self._meant(model, options)
         opened = OpenedModel(self._lease(where), wanted, most, priority)
-        with self._lock:
-            self._opened.append(opened)
-            closed = self._closed
-        if closed:
-            opened.close()
-            raise ClosedError("the stream is being stopped")
+        self._keep(opened)
         return opened
 
     def _meant(
@@ -165,6 +181,11 @@ class StreamModels:
             raise ConfigError("this pipeline runs a function: name the model that is to be asked")
         where, asked = self._own
         return where, asked.but(**options)
+
+    @property
+    def closed(self) -> bool:
+        """Nobody waits for a model any more."""
+        return self._closed
 
     def interrupt(self) -> None:
         """Nobody waits for a model any more; from any thread, returns at once."""

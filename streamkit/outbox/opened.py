@@ -15,13 +15,30 @@ from streamkit.outbox.store import Store
 from streamkit.outbox.timeline import Clock, Timeline
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """How one sink wants the messages of a queue to be sent."""
+
+    destination: Destination
+    options: OutboxOptions
+    same: object
+
+    def like(self, other: _Way) -> bool:
+        """The same receiver, spoken to in the same manner."""
+        return self.same == other.same and self.options == other.options
+
+    @property
+    def receiver(self) -> object:
+        """Who it is."""
+        return self.same[0] if isinstance(self.same, tuple) and self.same else self.same
+
+
 @dataclass(slots=True)
 class _Used:
-    """A queue, and by how many sinks."""
+    """A queue, and the ways of those who use it; the last is the one that is used."""
 
     queue: Queue
-    same: object
-    seats: int = 0
+    ways: list[_Way]
 
 
 class Outboxes:
@@ -36,23 +53,29 @@ class Outboxes:
     def join(
         self, destination: Destination, name: str, options: OutboxOptions, *, same: object = None
     ) -> Seat:
-        """A place at the queue of the destination called ``name``; if there is one already, the
-        ``destination`` that is given is closed again, for it is the ``same``.
+        """A place at the queue of the destination called ``name``.
 
-        Raises ``ConfigError`` where it is not, ``OutboxError`` where the file cannot be used.
+        ``same``: a tuple, first who the receiver is, then how it is spoken to. Where only the
+        latter (or an option) differs from those who are there, the newest way is used from now
+        on, until it leaves: that is how the options of a sink change in a running pipeline.
+        Raises ``ConfigError`` where it is another receiver, ``OutboxError`` where the file cannot
+        be used.
         """
-        path = options.file
+        path, way = options.file, _Way(destination, options, same)
         with self._lock:
             used = self._used.get((path, name))
             if used is None:
                 queue = Queue(self._store(path, options), name, destination, options)
-                used = self._used[path, name] = _Used(queue, same)
-            elif used.same != same or used.queue.options != options:
+                used = self._used[path, name] = _Used(queue, [way])
+            elif used.ways[-1].receiver != way.receiver:
                 raise ConfigError(f"{name!r} is another receiver already: give each sink a name")
+            elif used.ways[-1].like(way):
+                used.ways.insert(0, way)
             else:
-                destination.close()
-            used.seats += 1
-            return Seat(used.queue, functools.partial(self._leave, path))
+                self._store(path, options)
+                used.ways.append(way)
+                used.queue.use(destination, options)
+            return Seat(used.queue, functools.partial(self._leave, path, way))
 
     def _store(self, path: Path, options: OutboxOptions) -> Store:
         store = self._stores.get(path)
@@ -63,13 +86,17 @@ class Outboxes:
             raise ConfigError(f"the outbox {path} is open with durable: {store.durable}")
         return store
 
-    def _leave(self, path: Path, queue: Queue) -> None:
+    def _leave(self, path: Path, way: _Way, queue: Queue) -> None:
         with self._lock:
             used = self._used[path, queue.name]
-            used.seats -= 1
-            if used.seats:
-                return
-            del self._used[path, queue.name]
+            used.ways.remove(way)
+            if used.ways:
+                queue.use(used.ways[-1].destination, used.ways[-1].options)
+            else:
+                del self._used[path, queue.name]
+        way.destination.close()
+        if used.ways:
+            return
         queue.close()
         with self._lock:
             if not any(place == path for place, _ in self._used) and path in self._stores:

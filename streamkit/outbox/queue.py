@@ -53,6 +53,11 @@ class Queue:
         self._sender = Sender(store, name, destination, options)
         self._sender.start()
 
+    def use(self, destination: Destination, options: OutboxOptions) -> None:
+        """Send there, and by these options, from now on."""
+        self.options = options
+        self._sender.use(destination, options)
+
     def put(self, messages: Sequence[Message], hurried: threading.Event) -> None:
         """Keep them, on the disk or, while that takes none, in memory.
 

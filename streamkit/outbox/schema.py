@@ -105,7 +105,8 @@ def open_file(path: Path, *, durable: bool) -> sqlite3.Connection:
 
 def _connected(path: Path, durable: bool) -> sqlite3.Connection:
     """Raises ``_DamagedError``, and ``sqlite3.Error`` for what may pass."""
-    path.touch(mode=0o600)  # events are nobody else's business; its companions follow its mode
+    if not path.exists():
+        path.touch(mode=0o600)  # events are nobody else's business; its companions follow its mode
     db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
         _prepare(db, path, durable)

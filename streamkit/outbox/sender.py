@@ -118,6 +118,12 @@ class Sender:
         """It is this process that sends to this destination."""
         return self._lease.held
 
+    def use(self, destination: Destination, options: OutboxOptions) -> None:
+        """Send there from the next message on; what fails on the old way was no attempt."""
+        with self._changed:
+            self._destination, self._options = destination, options
+        self.nudge()
+
     def nudge(self) -> None:
         """Something was put."""
         with self._changed:
@@ -204,18 +210,24 @@ class Sender:
         return linger - (self._store.timeline.now() - entries[0].since)
 
     def _deliver(self, entries: Sequence[Entry]) -> None:
+        destination = self._destination
         try:
-            self._destination.send([entry.message for entry in entries])
-        except DeliveryRefusedError as error:
-            self._refused(entries, error)
-        except DeliveryFailedError as error:
-            self._sent(entries[: error.delivered])
-            self._failed(entries[error.delivered :], str(error), error.retry_after)
+            destination.send([entry.message for entry in entries])
         except Exception as error:  # noqa: BLE001 - a stranger's destination: nothing is lost
-            self._failed(entries, f"{type(error).__name__}: {error}", None)
+            if destination is self._destination:
+                self._failed_with(entries, error)
         else:
             self.reason = None
             self._sent(entries)
+
+    def _failed_with(self, entries: Sequence[Entry], error: Exception) -> None:
+        if isinstance(error, DeliveryRefusedError):
+            self._refused(entries, error)
+        elif isinstance(error, DeliveryFailedError):
+            self._sent(entries[: error.delivered])
+            self._failed(entries[error.delivered :], str(error), error.retry_after)
+        else:
+            self._failed(entries, f"{type(error).__name__}: {error}", None)
 
     def _refused(self, entries: Sequence[Entry], error: DeliveryRefusedError) -> None:
         if len(entries) == 1:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _DAY: Final = 86_400.0
 _GB: Final = 1e9
+_HISTORY: Final = 1000
+"""Lines of an index that are not worth shortening."""
 _OFTEN: Final = 30.0
 
 
@@ -72,6 +74,8 @@ class Archive:
         self._limits = limits
         self._entries: dict[str, Entry] = {}
         self._next = 0.0
+        self._lines = 0
+        """Of the index."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK):
@@ -140,6 +144,10 @@ class Archive:
             size -= entry.size
             lacking -= entry.size
             self._delete(entry)
+        try:
+            self._shorten()
+        except OSError as error:
+            log.warning("%s cannot be written anew: %s", self.index, error.strerror)
         return self.deleted - before
 
     def _too_much(self, entry: Entry, size: int, lacking: float, now: float) -> bool:
@@ -194,6 +202,7 @@ class Archive:
             if file.tell() and not self._ends_well(file):
                 file.write(b"\n")
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._lines += 1
 
     @staticmethod
     def _ends_well(file: Any) -> bool:
@@ -204,19 +213,31 @@ class Archive:
         """Take up what the index tells, and write it anew where most of it is history."""
         if not self.index.exists():
             return
-        lines, latest = 0, dict[str, str]()
+        latest = dict[str, str]()
         for text in self.index.read_text("utf-8", errors="replace").splitlines():
-            lines += 1
+            self._lines += 1
             if (entry := _read(text)) is None:
                 continue
             self._entries.pop(entry.file, None)
             latest.pop(entry.file, None)
             if "deleted" not in json.loads(text):
                 self._entries[entry.file], latest[entry.file] = entry, text
-        if lines > 1000 and lines > 4 * len(latest):
-            fresh = self.index.with_name(f".{self.index.name}.part")
-            fresh.write_text("".join(f"{text}\n" for text in latest.values()), "utf-8")
-            fresh.replace(self.index)
+        self._shorten(latest)
+
+    def _shorten(self, latest: dict[str, str] | None = None) -> None:
+        """Write the index anew where most of it is history. ``latest``: of each file the last line
+        about it, where that is known."""
+        if self._lines <= _HISTORY or self._lines <= 4 * len(self._entries):
+            return
+        if latest is None:
+            latest = {}
+            for text in self.index.read_text("utf-8", errors="replace").splitlines():
+                if (entry := _read(text)) is not None and entry.file in self._entries:
+                    latest[entry.file] = text
+        fresh = self.index.with_name(f".{self.index.name}.part")
+        fresh.write_text("".join(f"{text}\n" for text in latest.values()), "utf-8")
+        fresh.replace(self.index)
+        self._lines = len(latest)
 
     @staticmethod
     def _failed(path: Path, error: OSError) -> SinkError:

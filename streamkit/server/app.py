@@ -21,7 +21,7 @@ from streamkit.models.ids import parse
 from streamkit.models.keys import secret
 from streamkit.server.failures import INTERNAL, answer_to
 from streamkit.server.fetching import Fetcher
-from streamkit.server.guard import Guard
+from streamkit.server.guard import Guard, loopback
 from streamkit.server.keys import key_of
 from streamkit.server.metrics import Counted
 from streamkit.server.replies import failure, json_reply
@@ -75,6 +75,8 @@ def create_app(services: Services) -> FastAPI:
         most=settings.max_body_bytes,
         seconds=settings.body_timeout,
         per_minute=settings.requests_per_minute,
+        origins=settings.allow_origins,
+        local=loopback(settings.host) and not services.key,
     )
     app.add_middleware(Counted, metrics=services.metrics)
     return app

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from streamkit.errors import ConfigError
+from streamkit.server.guard import loopback
 from streamkit.server.settings import ServerSettings
 
 Host = Annotated[str | None, typer.Option("--host", help="The address to listen at.")]
@@ -36,19 +36,12 @@ def serve(host: Host = None, port: Port = None, pipelines: Documents = None) -> 
 def refuse_to_be_open(settings: ServerSettings) -> None:
     """Raise ``ConfigError`` where anybody on the network could manage the server."""
     closed = settings.server_key is not None or settings.workspace is not None
-    if closed or _loopback(settings.host):
+    if closed or loopback(settings.host):
         return
     raise ConfigError(
         f"--host {settings.host} lets others in: set STREAMKIT_SERVER_KEY (any long random text, "
         "which clients give as api_key or Authorization: Bearer), or listen at 127.0.0.1"
     )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
@@ -72,6 +65,7 @@ def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
         access_log=False,  # it would show queries, and with them keys
         server_header=False,
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=30,
         h11_max_incomplete_event_size=64 << 10,
     )
     name = f"[{host}]" if ":" in host else host

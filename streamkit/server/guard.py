@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import cachetools
 import orjson
@@ -26,18 +28,37 @@ class Guard:
     """ASGI middleware: a body that is too large is answered 413, one that is too slow 408, a client
     that asks too often 429; nothing of them is kept. The body is read before the handler runs."""
 
-    def __init__(self, app: Asgi, *, most: int, seconds: float, per_minute: int) -> None:
+    def __init__(
+        self,
+        app: Asgi,
+        *,
+        most: int,
+        seconds: float,
+        per_minute: int,
+        origins: Sequence[str] = (),
+        local: bool = False,
+    ) -> None:
+        """``origins``: of web pages that may ask, besides the server's own. ``local``: it listens
+        to this machine only, so it is called by no other name."""
         self._app, self._most, self._seconds = app, most, seconds
+        self._origins, self._local = origins, local
         self._limit = per_minute
         self._asked: cachetools.TTLCache[str, list[float]]
         self._asked = cachetools.TTLCache(_CLIENTS, _MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        refused = self._too_often(scope) or _too_large(scope, self._most)
+        refused = self._foreign(scope)
+        if scope["type"] == "websocket":
+            if refused is not None:
+                await send({"type": "websocket.close", "code": 4403})
+                return
+            await self._app(scope, receive, send)
+            return
+        refused = refused or self._too_often(scope) or _too_large(scope, self._most)
         body = b""
         if refused is None:
             try:
@@ -63,6 +84,20 @@ class Guard:
             if not message.get("more_body", False):
                 return b"".join(parts), None
 
+    def _foreign(self, scope: Scope) -> Answer | None:
+        """A page of somebody else's, in a browser on this machine, is not to be answered."""
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self._local and not loopback(urlsplit(f"//{host}").hostname or ""):
+            return Answer(403, f"this server is not called {host!r}", "HOST_REFUSED")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if not origin or "*" in self._origins or origin in self._origins:
+            return None
+        if urlsplit(origin).netloc == host:
+            return None
+        text = f"pages of {origin} may not ask here (ALLOW_ORIGINS)"
+        return Answer(403, text, "ORIGIN_REFUSED")
+
     def _too_often(self, scope: Scope) -> Answer | None:
         if not self._limit:
             return None
@@ -74,6 +109,14 @@ class Guard:
             return Answer(429, text, "TOO_MANY_REQUESTS", {"Retry-After": str(wait)})
         self._asked[client] = [*recent, now]
         return None
+
+
+def loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _too_large(scope: Scope, most: int) -> Answer | None:

@@ -18,12 +18,16 @@ from starlette.requests import Request
 from streamkit.errors import StreamkitError
 from streamkit.frame import Image
 from streamkit.models.base import InferenceOptions
+from streamkit.models.devices import cores
 from streamkit.models.ids import ModelId
 from streamkit.predictions import Detections, MaskFormat, Prediction
 from streamkit.server.calls import Call
 from streamkit.server.drawing import Look, drawn
 from streamkit.server.failures import HttpError
 from streamkit.server.shelf import Shelf
+
+_SLOTS = 16
+"""Questions worked on at a time, at least: enough to fill a batch while another one runs."""
 
 Pictures: TypeAlias = Callable[[], Sequence[Image]]
 """Fetches and decodes; called on a thread."""
@@ -57,13 +61,16 @@ class Reply:
 
 
 class Desk:
-    """Takes questions to models; at most ``room`` at a time."""
+    """Takes questions to models: ``room`` at a time, of which a few are unpacked and worked on;
+    the others wait as they came, first come, first served."""
 
     def __init__(self, shelf: Shelf, room: int, timeout: float) -> None:
         self.shelf, self._timeout, self._room = shelf, timeout, room
         self.asked = 0
         """Questions under way."""
-        self._pool = ThreadPoolExecutor(room, "streamkit request")
+        slots = min(room, max(_SLOTS, 4 * cores()))
+        self._turns = asyncio.Semaphore(slots)
+        self._pool = ThreadPoolExecutor(slots, "streamkit request")
 
     async def ask(self, request: Request, question: Question) -> Reply:
         """The answer. Raises 503 when there are too many, 504 when it takes too long; a client
@@ -79,8 +86,7 @@ class Desk:
 
     async def _raced(self, request: Request, question: Question) -> Reply:
         work = _Work(self.shelf, question)
-        loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._pool, work.run)
+        answer = asyncio.ensure_future(self._turn(work))
         gone = asyncio.ensure_future(_gone(request))
         timeout = min(self._timeout, _patience(request) or self._timeout)
         both: set[asyncio.Future[Any]] = {answer, gone}
@@ -92,8 +98,15 @@ class Desk:
             return answer.result()
         error = _left() if gone in done else _late(timeout)
         work.give_up(error)
+        if not work.begun:
+            answer.cancel()
         answer.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody else will
         raise error
+
+    async def _turn(self, work: _Work) -> Reply:
+        async with self._turns:
+            work.begun = True
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work.run)
 
     def close(self) -> None:
         """Wait for nobody."""
@@ -105,6 +118,8 @@ class _Work:
 
     def __init__(self, shelf: Shelf, question: Question) -> None:
         self._shelf, self._question = shelf, question
+        self.begun = False
+        """Its turn has come."""
         self._call: Call | None = None
         self._given_up: StreamkitError | None = None
 

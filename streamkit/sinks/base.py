@@ -27,8 +27,8 @@ class Sink(Protocol):
     comes. ``follow(source_id, name, packets)`` is called, like ``write``, before the first result
     of a stream, and where there is a ``tick`` soon after the stream has been started; ``name()``
     is what the stream is called by now, ``packets`` is its ring, if it keeps one; all have to where
-    ``takes_packets`` (bool) is set. ``waited_for = False``: finite streams do not wait for it either,
-    and lose results like live ones.
+    ``takes_packets`` (bool) is set. ``waited_for = False``: finite streams do not wait for it
+    either, and lose results like live ones.
     """
 
     def write(self, result: Result) -> None:

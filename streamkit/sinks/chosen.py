@@ -21,7 +21,7 @@ class Chosen:
 
     def __post_init__(self) -> None:
         if isinstance(self.kinds, str):
-            raise ConfigError(f"events must be a list of kinds, like [{self.kinds}]")
+            raise ConfigError(f"kinds must be a list of kinds of events, like [{self.kinds}]")
         unknown = [phase for phase in self.phases if phase not in get_args(Phase)]
         if unknown:
             known = ", ".join(get_args(Phase))

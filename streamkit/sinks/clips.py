@@ -61,14 +61,15 @@ class ClipsSink(Sink):
     """An MP4 file for each event, without encoding: browsers play it where they know the codec.
 
     It begins with the key frame at or before ``before`` seconds ahead of the event, and ends
-    ``after`` seconds past it. What happens at the same place (stream and key) while clips of it would
-    overlap prolongs it (up to ``longest``); within ``cool_down`` seconds of its end no other is begun there. Streams
-    need ``keep_packets`` for more than ``before`` seconds.
+    ``after`` seconds past it. What happens at the same place (stream and key) while clips of it
+    would overlap prolongs it, up to ``longest``; within ``cool_down`` seconds of its end no other
+    is begun there. Streams need ``keep_packets`` for more than ``before`` seconds.
 
     The first event's clip is ``{folder}/{stream}/{event id}.mp4``: ``recording.naming.event_path``
     tells that beforehand. It appears when it is whole; until then it is ``.{name}.part`` beside it,
     which is playable, also after a crash. Where the camera was connected anew in the middle, what
-    came then is in ``...-2.mp4``. ``{folder}/clips.jsonl`` tells of each: ``file start end bytes
+    came then is in ``...-2.mp4``. Events that prolonged a clip find it under their names, too, as
+    further links to one file. ``{folder}/clips.jsonl`` tells of each: ``file start end bytes
     stream events codec packets``.
     """
 
@@ -80,7 +81,7 @@ class ClipsSink(Sink):
         self,
         folder: str | Path,
         *,
-        events: Sequence[str] = (),
+        kinds: Sequence[str] = (),
         before: float = 5.0,
         after: float = 5.0,
         longest: float = 120.0,
@@ -89,13 +90,13 @@ class ClipsSink(Sink):
         keep_gb: float | None = None,
         keep_free_gb: float | None = None,
     ) -> None:
-        """``events``: kinds, ``*`` for anything (``["zone.*"]``); none: all. ``keep_days``,
+        """``kinds`` of events, ``*`` for anything (``["zone.*"]``); none: all. ``keep_days``,
         ``keep_gb``, ``keep_free_gb`` as in ``segments``. Raises ``ConfigError``, ``SinkError``."""
         if min(before, after, cool_down) < 0 or before + after <= 0:
             raise ConfigError("before, after and cool_down: seconds from 0, and a clip above 0")
         if longest < before + after:
             raise ConfigError(f"longest={longest!r}: give at least before + after")
-        self._chosen = Chosen(events)
+        self._chosen = Chosen(kinds)
         limits = Limits(days=keep_days, gigabytes=keep_gb, free_gigabytes=keep_free_gb)
         self._archive = Archive(folder, "clips", limits)
         self.path = self._archive.folder
@@ -293,7 +294,24 @@ class ClipsSink(Sink):
             part.replace(whole)
         self._archive.finish(whole, file.end, packets=file.packets, **about)
         self._clips += 1
+        self._link(whole, clip, file)
         log.info("clip %s: %.1f s, events %s", whole, file.end - start, ", ".join(ids))
+
+    def _link(self, whole: Path, clip: _Clip, file: Remux) -> None:
+        """Events that were merged into it find it under their own names, too."""
+        for event in clip.events[1:]:
+            path = event_path(self.path, _stream(event), event.id, ".mp4")
+            if path.exists() or not file.start <= event.at.timestamp() <= file.end:
+                continue
+            about = {"stream": _stream(event), "events": [event.id], "same_as": whole.name}
+            self._archive.begin(path, file.start, **about)
+            try:
+                path.hardlink_to(whole)
+            except OSError as error:  # a disk that has none
+                log.debug("%s: %s", path, error)
+                self._archive.forget(path)
+            else:
+                self._archive.finish(path, file.end, **about)
 
     def _take_up(self) -> None:
         """What a killed process left plays up to its last key frame: let it appear."""

@@ -6,13 +6,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 
 from streamkit.events import Event
 from streamkit.predictions import Result
 from streamkit.sinks.base import Sink
+from streamkit.sinks.chosen import Chosen
 from streamkit.sinks.lines import LineFile, Period, Rotation
 from streamkit.sinks.record import encode
 
@@ -32,23 +33,25 @@ class CsvSink(Sink):
     ``'`` in front. What was written survives a crash, and with ``sync`` a power cut.
     """
 
-    takes_events = True
-    capacity = 64
+    takes_events: ClassVar = True
 
     def __init__(
         self,
         path: str | Path,
         *,
+        kinds: Sequence[str] = (),
         rotate: Period = "never",
         rotate_bytes: int | None = None,
         keep_files: int | None = None,
         sync: bool = True,
     ) -> None:
-        """``rotate`` (by hour or day, UTC) and ``rotate_bytes`` put the file aside as
-        ``name.<when it was written last>.ending``; of those, the newest ``keep_files`` are kept.
+        """``kinds``: the events meant (``zone.*``); none: all. ``rotate`` (by hour or day, UTC) and
+        ``rotate_bytes`` put the file aside as ``name.<when it was written last>.ending``; of those,
+        the newest ``keep_files`` are kept.
 
         Raises ``ConfigError``; ``SinkError`` where ``path`` cannot be written or has other columns.
         """
+        self._chosen = Chosen(kinds)
         rotation = Rotation(rotate, rotate_bytes, keep_files)
         header = _row(COLUMNS)
         self._lines = LineFile(path, _is_row, header=header, rotation=rotation, sync=sync)
@@ -56,8 +59,8 @@ class CsvSink(Sink):
 
     def write(self, result: Result) -> None:
         """Append the events of ``result``. Raises ``SinkError``."""
-        if result.events:
-            self._lines.put(b"".join(_row(_cells(event)) for event in result.events))
+        if events := list(filter(self._chosen.of_kind, result.events)):
+            self._lines.put(b"".join(_row(_cells(event)) for event in events))
 
     def close(self) -> None:
         self._lines.close()

@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from confluent_kafka import KafkaError, KafkaException, Producer
-
 from streamkit.credentials import redacted, resolved
-from streamkit.errors import ConfigError, DeliveryFailedError, DeliveryRefusedError
+from streamkit.errors import ConfigError, DeliveryFailedError, DeliveryRefusedError, SinkError
 from streamkit.outbox.base import Message
 from streamkit.outbox.options import OutboxGiven
 from streamkit.sinks.networked import Networked
 from streamkit.sinks.template import Template
+
+try:
+    from confluent_kafka import KafkaError, KafkaException, Producer
+except ImportError:
+    raise ImportError("it needs a package: pip install 'streamkit[kafka]'") from None
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ class KafkaDestination:
             try:
                 self._exchange(messages, said)
                 self._judge(said)
-            except DeliveryFailedError:
+            except SinkError:  # one message too long can be the end of a producer, too
                 self._drop()
                 raise
 
@@ -164,6 +167,8 @@ class Login:
     ) -> None:
         if (username is None) != (password is None):
             raise ConfigError("username and password belong together: give both")
+        if password is not None:
+            resolved(password)  # what is not there is told now
         self._username, self._password, self._mechanism = username, password, mechanism
         self._tls, self._ca_file = tls or ca_file is not None, ca_file
         self.secrets: tuple[str, ...] = ()

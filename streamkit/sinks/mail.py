@@ -8,7 +8,7 @@ import logging
 import smtplib
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,6 +88,23 @@ class Letters:
         return letter
 
 
+class _Line(smtplib.SMTP):
+    """Makes itself known before it connects, so that somebody else can hang up."""
+
+    def __init__(self, known: Callable[[smtplib.SMTP], None], *args: Any, **options: Any) -> None:
+        self._known = known
+        super().__init__(*args, **options)
+
+    def connect(self, *args: Any, **options: Any) -> tuple[int, bytes]:
+        """As the library does it."""
+        self._known(self)
+        return super().connect(*args, **options)
+
+
+class _TlsLine(_Line, smtplib.SMTP_SSL):
+    """The same over TLS from the start."""
+
+
 class MailDestination:
     """One server; a connection for each letter."""
 
@@ -133,30 +150,30 @@ class MailDestination:
 
     def _connected(self) -> smtplib.SMTP:
         server = self._server
-        if self._closed:
-            raise OSError("closed")
         context = None if server.security == "none" else tls_context(server.ca_file, None, None)
+        at, timeout = (server.host, server.port), server.timeout
+        connection: smtplib.SMTP
         if server.security == "tls":
-            connection: smtplib.SMTP = smtplib.SMTP_SSL(
-                server.host, server.port, timeout=server.timeout, context=context
-            )
+            connection = _TlsLine(self._keep, *at, timeout=timeout, context=context)
         else:
-            connection = smtplib.SMTP(server.host, server.port, timeout=server.timeout)
-        with self._lock:
-            self._connection, closed = connection, self._closed
+            connection = _Line(self._keep, *at, timeout=timeout)
         try:
-            if closed:
-                raise OSError("closed")
+            if server.security == "starttls":
+                connection.starttls(context=context)
             self._log_in(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _keep(self, connection: smtplib.SMTP) -> None:
+        with self._lock:
+            self._connection = connection
+            if self._closed:
+                raise OSError("closed")
+
     def _log_in(self, connection: smtplib.SMTP) -> None:
         server = self._server
-        if server.security == "starttls":
-            connection.starttls(context=tls_context(server.ca_file, None, None))
         if server.username is not None and server.password is not None:
             password = resolved(server.password)
             self._secrets = (password,)
@@ -244,6 +261,8 @@ def _check(server: Server, sender: str, recipients: Sequence[str]) -> None:
         raise ConfigError(f"to, sender: {', '.join(map(repr, wrong)) or 'nobody'}: give addresses")
     if (server.username is None) != (server.password is None):
         raise ConfigError("username and password belong together: give both")
+    if server.password is not None:
+        resolved(server.password)  # what is not there is told now
     if server.security != "none":
         tls_context(server.ca_file, None, None)
     elif server.password is not None:

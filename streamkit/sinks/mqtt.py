@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from streamkit.credentials import resolved
 from streamkit.errors import ConfigError, DeliveryFailedError
 from streamkit.outbox.base import Message
-from streamkit.outbox.options import OutboxGiven
+from streamkit.outbox.options import OutboxGiven, OutboxOptions
 from streamkit.sinks.home_assistant import Entity, announcement
 from streamkit.sinks.mqtt_connection import Broker, Connection, Publication, Version
 from streamkit.sinks.networked import Networked
@@ -48,8 +49,8 @@ class MqttDestination:
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish them in order; returns when the broker has acknowledged all of them."""
-        connection = self._connected()
         try:
+            connection = self._connected()
             if self._publishing.discovery_prefix is not None:
                 self._announce(connection, messages)
             connection.publish([self._publication(message) for message in messages])
@@ -67,14 +68,13 @@ class MqttDestination:
         if self._connection is not None and self._connection.connected:
             return self._connection
         self._drop()
-        connection = None if self._closed else Connection(self._broker)
+        connection = Connection(self._broker)
         with self._lock:
-            if connection is not None and not self._closed:
-                self._connection, self._announced = connection, set()
-                return connection
-        if connection is not None:
-            connection.close()
-        raise DeliveryFailedError(f"{self._broker}: closed")
+            if self._closed:
+                raise DeliveryFailedError(f"{self._broker}: closed")
+            self._connection, self._announced = connection, set()
+        connection.open()
+        return connection
 
     def _drop(self) -> None:
         with self._lock:
@@ -148,7 +148,7 @@ class MqttSink(Networked):
         tls = tls or ca_file is not None or cert_file is not None
         number = port or (8883 if tls else 1883)
         name = name or f"mqtt {host}:{number} {topic}"
-        client = client or f"streamkit-{platform.node()}-{zlib.crc32(name.encode()):08x}"
+        client = client or _client(name, outbox)
         template = _topic_template(topic, client, discovery=discovery)
         context = tls_context(ca_file, cert_file, key_file) if tls else None
         status = f"streamkit/{_level(client)}/status"
@@ -159,9 +159,17 @@ class MqttSink(Networked):
         super().__init__(destination, name=name, same=same, kinds=kinds, outbox=outbox)
 
 
+def _client(name: str, outbox: OutboxGiven) -> str:
+    """Of this sink at every start, and of no other: whose queue it is, only one process sends."""
+    queue = f"{OutboxOptions.of(outbox).file} {name}"
+    return f"streamkit-{platform.node()}-{zlib.crc32(queue.encode()):08x}"
+
+
 def _check(username: str | None, password: str | None, timeout: float) -> None:
     if password is not None and username is None:
         raise ConfigError("password belongs to a username: give both")
+    if password is not None:
+        resolved(password)  # what is not there is told now
     if not timeout > 0:
         raise ConfigError(f"timeout={timeout}: give seconds above 0")
 

@@ -10,15 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from paho.mqtt.client import Client, DisconnectFlags, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
 from streamkit.credentials import resolved
 from streamkit.errors import DeliveryFailedError, DeliveryRefusedError
 from streamkit.sinks.secure import unreachable
+
+try:
+    from paho.mqtt.client import Client, DisconnectFlags, MQTTv5, MQTTv311
+    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+except ImportError:
+    raise ImportError("it needs a package: pip install 'streamkit[mqtt]'") from None
 
 Version: TypeAlias = Literal["5", "3.1.1"]
 
@@ -95,11 +98,11 @@ class Connection:
     """Connected, or on its way to be so again by itself; of one use.
 
     While there is nothing to send it is kept alive by the library's loop, on a thread, so that the
-    status at the broker is true. The first connection is made by who constructs it.
+    status at the broker is true. The first connection is made by who calls ``open``.
     """
 
     def __init__(self, broker: Broker) -> None:
-        """Raises ``DeliveryFailedError`` where there is none to be had, and says why."""
+        """Nothing is connected yet. Raises ``ConfigError`` where there is no such secret."""
         self._broker = broker
         self._changed = threading.Condition()
         self._acknowledged: dict[int, ReasonCode] = {}
@@ -111,6 +114,11 @@ class Connection:
         self._window = 0
         """The most to wait for at a time; 0: the library sees to it."""
         self._client = self._made(broker)
+        self._loop: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Connect. Raises ``DeliveryFailedError`` where that cannot be, and says why."""
+        broker = self._broker
         try:
             self._client.connect(
                 broker.host, broker.port, _KEEP_ALIVE, **self._session(broker.version)
@@ -144,8 +152,11 @@ class Connection:
         with self._changed:
             already, self._closed = self._closed, True
             self._changed.notify_all()
-        if already:
-            return
+        if not already:
+            self._end()
+
+    def _end(self) -> None:
+        self._closed = True
         self._client.drop_out_messages()
         if self._connected:
             self._client.publish(self._broker.status_topic, b"offline", qos=0, retain=True)
@@ -189,15 +200,21 @@ class Connection:
     def _await_welcome(self) -> None:
         with self._changed:
             self._changed.wait_for(
-                lambda: self._connected or self._losses or self._reason is not None,
+                lambda: self._connected or self._losses or self._closed or self._reason is not None,
                 self._broker.timeout,
             )
-            if self._connected:
+            if self._connected and not self._closed:
                 return
-            reason, lost = self._reason, bool(self._losses)
-        self.close()
-        why = "connection closed at the log-in" if lost else "no answer to the log-in"
-        raise DeliveryFailedError(f"{self._broker}: {why if reason is None else reason}")
+            why = self._unwelcome()
+        self._end()
+        raise DeliveryFailedError(f"{self._broker}: {why}")
+
+    def _unwelcome(self) -> str:
+        if self._reason is not None:
+            return str(self._reason)
+        if self._closed:
+            return "closed"
+        return "connection closed at the log-in" if self._losses else "no answer to the log-in"
 
     def _ended(self, seconds: float) -> bool:
         if self._loop is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from streamkit.errors import ConfigError, SinkError
@@ -14,6 +16,21 @@ from streamkit.outbox.options import OutboxGiven, OutboxOptions
 from streamkit.predictions import Result
 from streamkit.sinks.base import Sink
 from streamkit.sinks.record import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Whom a sink sends to: two of one pipeline that share a queue have to mean the same."""
+
+    outbox: Path
+    name: str
+    same: object = field(repr=False)
+    """May hold secrets."""
+
+    def clashes(self, other: Receiver) -> bool:
+        """One queue, two meanings."""
+        one_queue = (self.outbox, self.name) == (other.outbox, other.name)
+        return one_queue and self.same != other.same
 
 
 class Networked(Sink):
@@ -36,16 +53,19 @@ class Networked(Sink):
         outbox: OutboxGiven = None,
     ) -> None:
         """``name`` is what the outbox knows the destination by, also after a restart; it may not
-        hold a secret. Sinks of one name share one queue; ``same`` (anything that can be compared)
-        says whether they mean the same receiver, and if not, that is a ``ConfigError``. ``kinds``:
-        the events meant, patterns allowed (``zone.*``); all where empty.
+        hold a secret. ``same``: a tuple, first who the receiver is, then how it is spoken to.
+        Sinks of one name share one queue: another receiver is a ``ConfigError``, another manner
+        the way of all from then on. ``kinds``: the events meant, patterns allowed (``zone.*``);
+        all where empty.
 
         Raises ``ConfigError`` for options, ``OutboxError`` where there is no outbox to be had.
         """
         if isinstance(kinds, str):
             raise ConfigError(f"kinds must be a list of events, like [{kinds}]")
         self.name, self._kinds = name, tuple(kinds)
-        self._queue = join(destination, name, OutboxOptions.of(outbox), same=same)
+        options = OutboxOptions.of(outbox)
+        self.receiver = Receiver(options.file, name, same)
+        self._queue = join(destination, name, options, same=same)
 
     def write(self, result: Result) -> None:
         """Keep the events of ``result``. Returns when they are on the disk, or in memory while the

@@ -21,9 +21,9 @@ _GROWING: Final = {
     "movflags": "hybrid_fragmented+frag_keyframe+negative_cts_offsets",
     "flush_packets": "1",
 }
-_UNDECODED: Final = {"skip_frame": "all"}
-"""To learn what is in a file FFmpeg decodes a picture, for a pixel format that nobody here needs: 20
-ms of CPU at 1080p, where the rest takes one."""
+_UNDECODED: Final[Any] = {"skip_frame": "all"}
+"""To learn what is in a file FFmpeg decodes a picture, for a pixel format that nobody here needs:
+20 ms of CPU at 1080p, where the rest takes one."""
 
 
 class Remux:
@@ -54,7 +54,9 @@ class Remux:
         """A stream with the parameters of ``first``, which FFmpeg reads off it."""
         track = first.track
         with av.open(
-            io.BytesIO(first.data), format=track.codec, stream_options=[_UNDECODED]
+            io.BytesIO(track.parameter_sets + first.data),
+            format=track.codec,
+            stream_options=[_UNDECODED],
         ) as sample:
             source = sample.streams.video[0]
             stream: Any = self._file.add_stream_from_template(source, opaque=True)

@@ -97,7 +97,7 @@ class RestreamSink(Sink):
     def follow(self, source_id: int, name: Callable[[], str], packets: Packets | None) -> None:
         """This stream is to be seen."""
         del packets  # what is drawn is sent, not what came
-        self._views[source_id] = _View(name)
+        self._views.setdefault(source_id, _View(name)).name = name
 
     def write(self, result: Result) -> None:
         """Send a picture. Raises ``SinkError``."""

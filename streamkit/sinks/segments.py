@@ -74,10 +74,13 @@ class SegmentsSink(Sink):
         self._take_up()
 
     def follow(self, source_id: int, name: Callable[[], str], packets: Packets | None) -> None:
-        """Record this stream from its oldest packet on."""
-        if packets is not None:
-            recorder = _Recorder(name, packets, packets.before(-math.inf))
-            self._recorders[source_id] = recorder
+        """Record this stream from its oldest packet on; one that is known is gone on with."""
+        known = self._recorders.get(source_id)
+        if packets is None or (known is not None and known.packets is packets):
+            return
+        if known is not None:
+            self._finish(known)
+        self._recorders[source_id] = _Recorder(name, packets, packets.before(-math.inf))
 
     def write(self, result: Result) -> None:
         """Record what has come meanwhile. Raises ``SinkError``."""

@@ -34,7 +34,7 @@ class SnapshotsSink(Sink):
         self,
         folder: str | Path,
         *,
-        events: Sequence[str] = (),
+        kinds: Sequence[str] = (),
         seconds: float | None = None,
         annotated: bool = True,
         quality: int = 90,
@@ -42,15 +42,15 @@ class SnapshotsSink(Sink):
         keep_gb: float | None = None,
         keep_free_gb: float | None = None,
     ) -> None:
-        """``seconds``: one so often, instead of one for each event of the kinds ``events`` (``*``
-        for anything; none: all). ``annotated``: with what stages drew on it. ``quality``: 1 to 100.
+        """``seconds``: one so often, instead of one for each event of these ``kinds`` (``*`` for
+        anything; none: all). ``annotated``: with what stages drew on it. ``quality``: 1 to 100.
         ``keep_days``, ``keep_gb``, ``keep_free_gb`` as in ``segments``. Raises ``ConfigError``,
         ``SinkError``."""
-        if seconds is not None and (events or not seconds > 0):
-            raise ConfigError("seconds: give a number above 0, or events instead")
+        if seconds is not None and (kinds or not seconds > 0):
+            raise ConfigError("seconds: give a number above 0, or kinds of events instead")
         if not 1 <= quality <= 100:
             raise ConfigError(f"quality={quality!r}: give a number from 1 to 100")
-        self._chosen, self._seconds = Chosen(events), seconds
+        self._chosen, self._seconds = Chosen(kinds), seconds
         self.takes_events = seconds is None
         """It gets only results with events, and loses none."""
         self._annotated, self._quality = annotated, quality

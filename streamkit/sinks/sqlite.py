@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from streamkit.errors import ConfigError, SinkError
 from streamkit.events import Event
 from streamkit.predictions import Result
 from streamkit.sinks.base import Sink
+from streamkit.sinks.chosen import Chosen
 from streamkit.sinks.record import encode
 
 COLUMNS: Final = {
@@ -61,17 +63,20 @@ class SqliteSink(Sink):
     power cut (WAL, ``synchronous=FULL``).
     """
 
-    takes_events = True
-    capacity = 64
+    takes_events: ClassVar = True
 
-    def __init__(self, path: str | Path, *, keep_days: float | None = None) -> None:
-        """``keep_days``: rows written longer ago are removed; ``None`` keeps all.
+    def __init__(
+        self, path: str | Path, *, kinds: Sequence[str] = (), keep_days: float | None = None
+    ) -> None:
+        """``kinds``: the events meant (``zone.*``); none: all. ``keep_days``: rows written longer
+        ago are removed; ``None`` keeps all.
 
         Raises ``ConfigError``; ``SinkError`` where ``path`` cannot be written or holds something
         else.
         """
         if keep_days is not None and not keep_days > 0:
             raise ConfigError(f"keep_days={keep_days}: give more than 0, or none to keep all")
+        self._chosen = Chosen(kinds)
         self.path = Path(path).expanduser()
         self._keep = None if keep_days is None else timedelta(days=keep_days)
         self._sweep_at = 0.0
@@ -86,7 +91,7 @@ class SqliteSink(Sink):
         if self._database is None:
             raise SinkError(f"{self.path} is closed")
         now = datetime.now(UTC)
-        rows = [_row(event, now) for event in result.events]
+        rows = [_row(event, now) for event in filter(self._chosen.of_kind, result.events)]
         try:
             with self._database as transaction:
                 transaction.executemany(_UPSERT, rows)

@@ -100,6 +100,14 @@ class WebhookSink(Networked):
 
     ``webhook-id`` (and ``Idempotency-Key``) is the same at each attempt. Receivers check with
     ``streamkit.outbox.verify``.
+
+    ``url``, each of ``secrets`` and the values of ``headers`` may say where they are kept
+    (``env:NAME``). ``secrets``: ``whsec_...``; two while one replaces the other. ``body``: JSON
+    with places (``{"text": "${event.kind}"}``), or a text; the event in its wire form unless
+    given. ``batch``: so many events at most in one array, which waits for ``batch_wait`` seconds
+    at most to become full. ``evidence: snapshot`` adds the picture in base64. ``allow_private``:
+    the receiver may be in a private network; ``allow``: hosts and networks that may be used
+    whatever they are. ``timeout``: seconds for one attempt.
     """
 
     def __init__(  # noqa: PLR0913 - the options
@@ -121,16 +129,7 @@ class WebhookSink(Networked):
         kinds: Sequence[str] = (),
         outbox: OutboxGiven = None,
     ) -> None:
-        """``url``, each of ``secrets`` and the values of ``headers`` may say where they are kept
-        (``env:NAME``). ``secrets``: ``whsec_...``; two while one replaces the other. ``body``: JSON
-        with places (``{"text": "${event.kind}"}``), or a text; the event in its wire form unless
-        given. ``batch``: so many events at most in one array, which waits for ``batch_wait``
-        seconds at most to become full. ``evidence: snapshot`` adds the picture in base64.
-        ``allow_private``: the receiver may be in a private network; ``allow``: hosts and networks
-        that may be used whatever they are. ``timeout``: seconds for one attempt.
-
-        Raises ``ConfigError``; ``OutboxError`` where there is no outbox to be had.
-        """
+        """Raises ``ConfigError``; ``OutboxError`` where there is no outbox to be had."""
         target = Target(url)
         letter = Letter(
             _secrets(secrets),

@@ -241,7 +241,7 @@ def broadcast(
             if packet.stream_index != stream.index:
                 continue
             clock.heard(*_times(packet))
-            tap.take(packet)
+            tap.take(packet, lost=lost)
             for frame, concealed in decoder.pictures(packet, lost):
                 yield _timed(frame, clock, concealed=concealed)
             if stopped.is_set():

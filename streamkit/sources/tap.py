@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
@@ -57,8 +57,9 @@ class Tap:
         self._times = _Times(stream.time_base or Fraction(1, 90_000), live=live)
         self._track, self._held, self._settled = None, [], False
 
-    def take(self, packet: av.Packet[Any]) -> None:
-        """Copy one packet of the video. Raises ``ConfigError`` for a codec that cannot be kept."""
+    def take(self, packet: av.Packet[Any], *, lost: bool = False) -> None:
+        """Copy one packet of the video; ``lost``: something before it, or of it, is missing.
+        Raises ``ConfigError`` for a codec that cannot be kept."""
         if not self.rings or not packet.size:
             return
         if self._form is None:
@@ -67,7 +68,8 @@ class Tap:
                 f"nothing can be kept as it is (only {', '.join(KEPT)}); record annotated video "
                 "(the sink 'video') instead"
             )
-        raw = _Raw(bytes(packet), packet.is_keyframe, packet.pts, packet.dts)
+        damaged = lost or packet.is_corrupt
+        raw = _Raw(bytes(packet), packet.is_keyframe, packet.pts, packet.dts, damaged)
         if self._settled:
             self._put(raw)
             return
@@ -83,7 +85,7 @@ class Tap:
     def _put(self, raw: _Raw) -> None:
         assert self._form is not None
         pts, dts = self._times.of(raw.pts, raw.dts)
-        data, sets = self._form.whole(raw.data, raw.key)
+        data, sets = self._form.whole(raw.data, raw.key and not raw.damaged, raw.key)
         base = self._times.base
         if self._track is None or sets != self._track.parameter_sets:
             self._track = Track(self._codec, sets, base)
@@ -100,6 +102,7 @@ class _Raw(NamedTuple):
     key: bool
     pts: int | None
     dts: int | None
+    damaged: bool = False
 
 
 def _timed(held: Sequence[_Raw]) -> Iterator[_Raw]:
@@ -112,7 +115,7 @@ def _timed(held: Sequence[_Raw]) -> Iterator[_Raw]:
     last = held[-1].dts
     for back, raw in zip(range(len(held) - 1, -1, -1), held, strict=True):
         pts = known[0] - step if raw.pts is None and known else raw.pts
-        yield _Raw(raw.data, raw.key, pts, None if last is None else last - back * step)
+        yield raw._replace(pts=pts, dts=None if last is None else last - back * step)
 
 
 class _Times:
@@ -174,15 +177,16 @@ class _Form:
         """``None`` for a codec whose packets cannot be kept."""
         return cls(codec, extradata) if codec in KEPT else None
 
-    def whole(self, data: bytes, key: bool) -> tuple[bytes, bytes]:
-        """The packet, and the parameter sets it is decoded with."""
+    def whole(self, data: bytes, believed: bool, key: bool) -> tuple[bytes, bytes]:
+        """The packet, and the parameter sets it is decoded with: its own where they are all there,
+        and it is ``believed``."""
         if not self._types:
             return data, b""
-        if key:
-            if sets := self._joined(self._before_slices(data)):
-                self._sets = sets
-            else:
-                return self._sets + self._stream(data), self._sets
+        units = list(self._before_slices(data)) if key else []
+        if key and not {self._kind(unit) for unit in units}.issuperset(self._types):
+            return self._sets + self._stream(data), self._sets
+        if believed:
+            self._sets = self._joined(units)
         return self._stream(data), self._sets
 
     def _stream(self, data: bytes) -> bytes:
@@ -200,7 +204,7 @@ class _Form:
                 return
             yield unit
 
-    def _joined(self, units: Iterator[bytes]) -> bytes:
+    def _joined(self, units: Iterable[bytes]) -> bytes:
         found = (unit.rstrip(b"\0") for unit in units if self._kind(unit) in self._types)
         return b"".join(_START + unit for unit in found)
 

@@ -98,7 +98,8 @@ def with_children(
     object, with the classes of the second model, which are known from then on."""
     plain = [replace(own, attributes=None, parent=None) for own in children.values()]
     within = joined(replace(empty, image_size=found.image_size), *plain)
-    parent = np.repeat(np.array(list(children), np.int64), [len(own) for own in plain])
+    lengths = np.array([len(own) for own in plain], np.int64)
+    parent = np.repeat(np.array(list(children), np.int64), lengths)
     order = np.argsort(-within.confidence, kind="stable")
     kept = order[distinct(within)[order]]
     alone = np.full(len(found), -1, np.int64) if found.parent is None else found.parent

@@ -70,6 +70,8 @@ class Manifest:
     """
     stateless_with: Mapping[str, Any] = field(default_factory=dict)
     """Options with which it needs neither tracks nor a stream after all; ``{}``: there are none."""
+    stateful_with: tuple[str, ...] = ()
+    """Options with which it does need tracks and a stream, where they are not at their default."""
     models: tuple[ModelChoice, ...] = ()
     examples: tuple[str | Mapping[str, Any], ...] = ()
     """Steps of a document, like ``{"zone": {"polygon": [[0, 0], [9, 0], [9, 9]]}}``; each is run by

@@ -25,6 +25,8 @@ _USUAL = {
 }
 """Options that mean the same everywhere."""
 _SAID = re.compile(r"``\w+``(?:, ``\w+``)*: ")
+_HEADING = re.compile(r"(?:(?<=[.;]) |^)[^.;]*:$")
+"""What introduces the options after this one."""
 _UNKNOWN = Manifest("", Needs(stream=True), Gives(), stateful=True)
 """Of a stage that says nothing about itself: somebody's own, which may do anything."""
 
@@ -127,7 +129,7 @@ def _descriptions(doc: str) -> dict[str, str]:
         end = after.start() if after else len(text)
         words = text[match.end() : end].partition(" Raises ``")[0].strip()
         for name in re.findall(r"``(\w+)``", match.group()):
-            said[name] = _plain(words)
+            said[name] = _plain(_HEADING.sub("", words))
     return said
 
 
@@ -163,7 +165,8 @@ def _words(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         return _words(known[schema["$ref"].rpartition("/")[2]], known)
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_words(each, known) for each in schema["anyOf"]))
+        words = dict.fromkeys(_words(each, known) for each in schema["anyOf"])
+        return " or ".join(word for word in words if word != "text" or "path" not in words)
     if "enum" in schema or "const" in schema:
         return "choice"
     if schema.get("type") == "array":
@@ -217,14 +220,15 @@ def refusals(
             yield from (_uncovered(*each) for each in written)
         if options.get("folder") or options.get("path"):
             written.append((place, name))
+        asked = _asked_for(about, made_by, options)
         if not _spared(about, options):
-            if not streams and (about.stateful or about.needs.stream):
+            if not streams and (about.stateful or about.needs.stream or asked):
                 yield BlockError(
                     f"{name!r} remembers what was before: it needs a stream, not single pictures",
                     BlockErrorCode.NEEDS_STREAM,
                     place,
                 )
-            elif about.needs.tracks and not tracked:
+            elif (about.needs.tracks or asked) and not tracked:
                 yield BlockError(
                     f"{name!r} follows objects through time: put a 'track' step before it",
                     BlockErrorCode.NEEDS_TRACKS,
@@ -238,6 +242,14 @@ def _uncovered(place: int, name: str) -> BlockError:
         f"{name!r} writes pictures that 'privacy' has not covered yet: put it behind that",
         BlockErrorCode.INVALID,
         place,
+    )
+
+
+def _asked_for(about: Manifest, made_by: Callable[..., Any], options: Mapping[str, Any]) -> bool:
+    """One of these options makes it remember."""
+    usual = {name: p.default for name, p in plugins.parameters_of(made_by).items()}
+    return any(
+        options.get(name, usual.get(name)) != usual.get(name) for name in about.stateful_with
     )
 
 

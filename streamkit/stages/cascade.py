@@ -21,7 +21,7 @@ from streamkit.predictions import (
 )
 from streamkit.stages.attach import reclassified, with_attributes, with_children, with_pose
 from streamkit.stages.base import Gives, Manifest, Needs, Stage
-from streamkit.stages.crops import crops, cut, patience
+from streamkit.stages.crops import check_deadline, crops, cut, patience
 from streamkit.stages.memory import Memory, StreamTime
 from streamkit.stages.opinion import Opinion
 from streamkit.stages.seen import ids, names_of, of_classes, tell, tracks
@@ -86,7 +86,8 @@ class Cascade(Stage):
             measures=("asked", "answered", "late", "failed", "left_out"),
             columns=("attributes", "keypoints", "parent"),
         ),
-        examples=({"cascade": {"model": "my-cars/2", "name": "make", "classes": ["car"]}},),
+        stateful_with=("every", "looks", "until"),
+        examples=({"cascade": {"model": "my-cars/2", "name": "make", "most": 4}},),
     )
 
     def __init__(  # noqa: PLR0913 - each is an option of a document
@@ -112,30 +113,20 @@ class Cascade(Stage):
         keep: float = 30.0,
     ) -> None:
         """``model``: the second one. ``name``: of the attribute and the measures.
-
         Of whom: ``classes``: of these; all where empty. ``at_least``: the first model is so sure.
         ``smallest``: pixels of the shorter side. ``padding``: what is cut out around them, a part
         of their width and height. ``most``: of one frame.
-
         How often, which wants tracks: ``every``: so many seconds. ``looks``: times in all; 1: new
         tracks only. ``until``: the mean of the last ``votes`` answers is so confident. ``votes``:
         answers that are remembered.
-
         What of it: ``replace``: what the second model says is the object's class. ``confidence``:
         of its answers. ``options``: more of these, like ``iou_threshold``. ``deadline``: seconds
         after which a live stream does without an answer; none: never. ``priority``: against the
-        frames that the same model is asked about. ``hold``: seconds for which what was found within
-        an object moves along with it. ``keep``: seconds after which a track that is away is
-        forgotten.
+        frames that the same model is asked about. ``hold``: seconds for which what was found in an
+        object moves along with it. ``keep``: seconds after which a track that is away is forgotten.
         Raises ``ConfigError``."""
-        if min(smallest, padding, every, looks, hold, keep) < 0 or min(most, votes) < 1:
-            raise ConfigError(
-                "most and votes are at least 1; smallest, padding, every, looks, hold and keep 0"
-            )
-        if not 0 <= at_least <= 1 or not 0 <= (until or 0) <= 1:
-            raise ConfigError("at_least and until are from 0 to 1")
-        if deadline is not None and not deadline > 0:
-            raise ConfigError(f"deadline={deadline}: give seconds, or none")
+        _check((smallest, padding, every, looks, hold, keep), (most, votes), (at_least, until or 0))
+        check_deadline(deadline)
         self._where, self._name, self._classes = model, name, names_of(classes)
         self._at_least, self._smallest, self._padding = at_least, smallest, padding
         self._most, self._every, self._looks, self._until = most, every, looks, until
@@ -272,6 +263,15 @@ class Cascade(Stage):
         if self._replace:
             found, told = reclassified(found, told, model.names)
         return with_attributes(found, self._name, told)
+
+
+def _check(amounts: Sequence[float], counts: Sequence[int], shares: Sequence[float]) -> None:
+    if min(amounts) < 0 or min(counts) < 1:
+        raise ConfigError(
+            "most and votes are at least 1; smallest, padding, every, looks, hold and keep 0"
+        )
+    if not all(0 <= share <= 1 for share in shares):
+        raise ConfigError("at_least and until are from 0 to 1")
 
 
 def _hear(

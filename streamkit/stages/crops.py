@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamkit.errors import ConfigError
 from streamkit.frame import Image, VideoFrame
 from streamkit.predictions import Floats, Ints
 
@@ -19,6 +20,12 @@ def crops(boxes: Floats, padding: float, size: tuple[int, int]) -> Ints:
     edges = np.array(size * 2, np.float32)
     inside: Ints = np.clip(np.nan_to_num(whole), 0, edges).astype(np.int64)
     return inside
+
+
+def check_deadline(deadline: float | None) -> None:
+    """Raises ``ConfigError`` unless one can wait so long."""
+    if deadline is not None and not deadline > 0:
+        raise ConfigError(f"deadline={deadline}: give seconds, or none")
 
 
 def patience(frame: VideoFrame, deadline: float | None) -> float | None:

@@ -12,7 +12,7 @@ from streamkit.freshness.carry import Carrier
 from streamkit.policy import CARRIED
 from streamkit.predictions import Detections, Ints, Result
 from streamkit.stages.base import Gives, Manifest, Needs, Stage
-from streamkit.stages.crops import cut, patience
+from streamkit.stages.crops import check_deadline, cut, patience
 from streamkit.stages.seen import tell
 from streamkit.stages.tiles import Area, merged, tiles
 
@@ -70,8 +70,7 @@ class Slice(Stage):
             raise ConfigError(f"region={list(region)}: left, top, right, bottom are from 0 to 1")
         if not 0 <= overlap < 0.9 or not 0 < same <= 1:
             raise ConfigError("overlap is from 0 to 0.9, same above 0 and up to 1")
-        if deadline is not None and not deadline > 0:
-            raise ConfigError(f"deadline={deadline}: give seconds, or none")
+        check_deadline(deadline)
         self._columns, self._rows, self._overlap = columns, rows, overlap
         self._region, self._same, self._deadline = region, same, deadline
         self._where, self._options, self._priority = model, dict(options or {}), priority

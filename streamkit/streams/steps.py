@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from streamkit.errors import (
+    ClosedError,
     ConfigError,
     FrameWithheldError,
     StreamRequiredError,
@@ -86,12 +87,14 @@ class Steps:
         for stage in self._stages:
             result.events = events = self._with_held(stage, result.events)
             try:
-                result = stage(result)
+                result = _result(stage(result), stage)
             except BaseException as error:  # told, or handed on to who ends the run
                 self._held[id(stage)] = deque(events, _KEPT)
                 self._last = self._last or _Last(_black(frame), None, None)
                 if not isinstance(error, Exception) or _ends_the_run(stage, error):
                     raise
+                if isinstance(error, ClosedError):  # it waited for a model; the stream is stopped
+                    return DropCause.STOPPED
                 self._tell(stage, error, frame)
                 withheld = isinstance(error, FrameWithheldError)
                 return DropCause.REDACTED if withheld else DropCause.FAILED
@@ -151,7 +154,7 @@ class Steps:
         count = self._throttle.tick()
         if not count:
             return
-        name = getattr(stage, "__name__", type(stage).__name__)
+        name = _name_of(stage)
         log.warning(
             "%s: stage %s failed %d times, last: %r", self._name(), name, count, error,
             exc_info=error,
@@ -166,6 +169,16 @@ class Steps:
             stage=name,
             count=count,
         )
+
+
+def _name_of(stage: Stage) -> str:
+    return str(getattr(stage, "__name__", type(stage).__name__))
+
+
+def _result(given: object, stage: Stage) -> Result:
+    if not isinstance(given, Result):
+        raise TypeError(f"stage {_name_of(stage)} gave {given!r:.80} instead of a result")
+    return given
 
 
 def _black(frame: VideoFrame) -> VideoFrame:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import random
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from streamkit.documents.check import problems_of
 from streamkit.documents.graph import dot, graph_of, mermaid
@@ -15,6 +21,7 @@ from streamkit.documents.variables import Variables, pairs
 from streamkit.errors import ConfigError, DocumentError
 from streamkit.spec import PipelineSpec
 
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"NAME": "door", "URL": "rtsp://me:geheim@camera/1", "ODD": "${NAME} $${NAME}"}
 
 
@@ -165,3 +172,51 @@ def test_places_are_those_of_the_text() -> None:
     assert found[("a",)] == (1, 1)
     assert found[("b", 0)] == (3, 5)
     assert found[("b", 0, "d", "e")] == (4, 9)
+
+
+JUNK: list[Any] = [
+    None, True, -1, 3.5, "", "x", "annotate", [], {}, [1], [None], {"a": 1}, {"for": "x"},
+    {"name": 5}, {"name": "track", "options": None}, float("nan"), float("inf"), "${X}", "a\x00b",
+    10**30, [[[]]], {"track": {}, "zone": {}}, "rtsp://", "synthetic:fps=x",
+    {"reference": [1]}, {"": ""},
+]  # fmt: skip
+
+
+def places_in(values: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    keys = list(values) if isinstance(values, dict) else []
+    for key in range(len(values)) if isinstance(values, list) else keys:
+        yield (*path, key)
+        yield from places_in(values[key], (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_stands_in_a_document_it_is_right_or_told_as_wrong(seed: int) -> None:
+    chance = random.Random(seed)
+    for path in sorted((ROOT / "pipelines").glob("*.yaml")):
+        for _ in range(4):
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            for _ in range(chance.randint(1, 3)):
+                *way, last = chance.choice(list(places_in(values)))
+                inner = values
+                for key in way:
+                    inner = inner[key]
+                inner[last] = copy.deepcopy(chance.choice(JUNK))
+            with suppress(ConfigError):
+                spec = PipelineSpec.of(values).placed(ROOT)
+                svg(graph_of(spec))
+                refuse(problems_of(spec, files=True), spec.places)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_is_typed_into_a_document_it_is_read_or_refused(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    signs = "[]{}:,&*!|>'\"%@`#- \n\t?<~$\\"
+    bits = [*signs, "<<: ", "*a ", "${", "$${", "---\n", "\x00", "? [a]\n: b"]
+    for path in sorted((ROOT / "pipelines").glob("*.yaml")):
+        for _ in range(10):
+            text = path.read_text(encoding="utf-8")
+            for _ in range(chance.randint(1, 4)):
+                at = chance.randrange(len(text))
+                text = text[:at] + chance.choice(bits) + text[at + chance.choice((0, 1, 5)) :]
+            with suppress(ConfigError):
+                PipelineSpec.parse(text, "x", tmp_path, variables())

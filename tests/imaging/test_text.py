@@ -20,7 +20,7 @@ def put(text: str, scale: float = 1.0, left: int = 10) -> Image:
     return image
 
 
-@pytest.mark.parametrize("text", [*TEXTS, "ประตู", "🚗 car"])
+@pytest.mark.parametrize("text", [*TEXTS, "ประตู", "🚗 car", "\U0001fae8"])
 def test_no_character_becomes_a_question_mark(text: str) -> None:
     image = put(text)
 

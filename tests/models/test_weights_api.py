@@ -29,10 +29,11 @@ from streamkit.models.manager import ModelManager
 from streamkit.models.store import Store
 from streamkit.models.store.cache import Cache
 from streamkit.models.store.downloads import Downloads
-from streamkit.models.store.http import Http, Patience, bare
+from streamkit.models.store.http import Http, Patience
 from streamkit.models.store.package import Package
 from streamkit.models.store.weights_api import WeightsApi
 from streamkit.settings import Settings
+from streamkit.web import bare
 from tests.models.graphs import NAMES
 from tests.models.servers import (
     KEY,

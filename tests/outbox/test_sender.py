@@ -281,24 +281,64 @@ def test_sinks_that_mean_the_same_receiver_share_a_queue(path: Path) -> None:
     boxes, first, second = Outboxes(), Recorder(), Recorder()
     with joined(path, first, boxes=boxes) as one:
         with joined(path, second, boxes=boxes) as two:
-            assert second.closed.is_set(), "it is not needed"
             one.put([message(0)])
             two.put([message(1)])
             first.await_sent(2)
+        assert second.closed.is_set()
         one.put([message(2)])
         first.await_sent(3)
     assert first.ids() == ids(3)
+    assert second.tried == []
 
 
-def test_but_one_name_for_two_receivers_is_an_error(path: Path) -> None:
+def test_the_one_whose_way_it_was_leaves_and_another_goes_on(path: Path) -> None:
+    boxes, first, second = Outboxes(), Recorder(), Recorder()
+    one = boxes.join(first, "there", options(path))
+    with joined(path, second, boxes=boxes) as two:
+        one.put([message(0)])
+        first.await_sent(1)
+        one.close()
+        two.put([message(1)])
+        second.await_sent(1)
+    assert (first.ids(), second.ids()) == ([message(0).id], [message(1).id])
+
+
+def test_one_name_for_two_receivers_is_an_error(path: Path) -> None:
     boxes = Outboxes()
-    seat = boxes.join(Recorder(), "there", options(path), same="here")
+    seat = boxes.join(Recorder(), "there", options(path), same=("here", 1))
     with pytest.raises(ConfigError, match="give each sink a name"):
-        boxes.join(Recorder(), "there", options(path), same="elsewhere")
+        boxes.join(Recorder(), "there", options(path), same=("elsewhere", 1))
     with pytest.raises(ConfigError, match="durable"):
         boxes.join(Recorder(), "other", options(path, durable=False))
     seat.close()
     seat.close()
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_the_same_receiver_in_another_manner_takes_over_and_back(path: Path, stuck: bool) -> None:
+    """The options of a sink change while it runs; or do not, where something else was wrong."""
+    boxes, old, new = Outboxes(), Recorder(), Recorder()
+    seat = boxes.join(old, "there", options(path), same=("here", 1))
+    seat.put([message(0)])
+    old.await_sent(1)
+    if stuck:
+        old.gate.clear()
+        seat.put([message(1)])
+        old.await_tries(2)
+    after = boxes.join(new, "there", options(path, keep_for=9.0), same=("here", 2))
+    if stuck:
+        seat.close()
+        new.await_sent(1)
+        assert new.tried == [(message(1).id, 1)], "what was cancelled was no attempt"
+        after.close()
+    else:
+        after.put([message(1)])
+        new.await_sent(1)
+        after.close()
+        seat.put([message(2)])
+        old.await_sent(2)
+        seat.close()
+    assert new.ids() == [message(1).id]
 
 
 def test_ten_thousand_wait_and_the_newest_stream_is_served_at_once(path: Path) -> None:

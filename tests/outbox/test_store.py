@@ -43,7 +43,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ACTIONS)
 def test_everything_put_is_sent_or_buried_once_in_order(
     actions: list[tuple[str, str, int]],
@@ -83,7 +83,7 @@ def test_everything_put_is_sent_or_buried_once_in_order(
         store.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=30), st.integers(1, 8))
 def test_the_account_is_exact_however_full_it_gets(sizes: list[int], most: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -127,3 +127,35 @@ def test_an_authority_that_is_down_is_no_no(api: FakeApi, tmp_path: Path, models
         api.faults["/"].append(status(500))
         assert ask(server.url, KEY).status_code in (502, 503)
         assert ask(server.url, KEY).status_code == 200
+
+
+def test_pages_of_others_are_not_answered(server: Served) -> None:
+    """Neither by a browser on this machine, nor under a name that leads here."""
+    path = f"{server.url}/inference_pipelines/list"
+    ours = server.url.removeprefix("http://")
+    for origin, status_ in (("https://evil.example", 403), ("null", 403), (server.url, 200)):
+        told = httpx.get(path, headers={"Origin": origin}, trust_env=False)
+        assert told.status_code == status_, origin
+    for host, status_ in (("evil.example:9001", 403), (ours, 200), ("localhost:1", 200)):
+        told = httpx.get(path, headers={"Host": host}, trust_env=False)
+        assert told.status_code == status_, host
+
+
+def test_a_simple_form_of_another_page_is_no_json(server: Served) -> None:
+    told = httpx.post(
+        f"{server.url}/model/add",
+        content='{"model_id": "street/1"}',
+        headers={"Content-Type": "text/plain"},
+        trust_env=False,
+    )
+    assert told.status_code == 422
+
+
+def test_pages_that_are_allowed_may_ask(models: Path, tmp_path: Path) -> None:
+    more = {"ALLOW_ORIGINS": "https://ours.example"}
+    with served(models, tmp_path / "log.txt", more) as server:
+        path, headers = f"{server.url}/info", {"Origin": "https://ours.example"}
+        told = httpx.get(path, headers=headers, trust_env=False)
+        assert told.headers["access-control-allow-origin"] == "https://ours.example"
+        headers |= {"Access-Control-Request-Method": "POST"}
+        assert httpx.options(path, headers=headers, trust_env=False).status_code == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clips import clip
 from tests.fakes import until
 from tests.server.serving import Served, served
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+FRAMES = 150
 LIVE = {"sources": ["synthetic:fps=20"], "model": "street/1"}
 
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("media")
-    shutil.copy(SAMPLES / "street.mp4", folder)
+    clip(folder / "street.mp4", frames=FRAMES, size=(320, 180))
     return folder
 
 
@@ -88,7 +88,7 @@ def test_results_are_taken_one_by_one_or_read_from_a_number_on(host: httpx.Clien
     taken = [host.get(f"/{name}/consume").json() for _ in range(3)]
     ids = [answer["frames_metadata"][0]["frame_id"] for answer in taken]
     assert ids == [1, 2, 3]
-    assert taken[0]["outputs"][0]["predictions"]["image"] == {"width": 1280, "height": 720}
+    assert taken[0]["outputs"][0]["predictions"]["image"] == {"width": 320, "height": 180}
     found = host.get(f"/{name}/results", params={"cursor": 0, "most": 100}).json()
     assert [one["cursor"] for one in found["results"]] == list(range(1, 101))
     again = host.get(f"/{name}/results", params={"cursor": found["next"], "most": 5}).json()

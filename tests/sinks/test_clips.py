@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,15 @@ from streamkit.events import Event
 from streamkit.frame import VideoFrame
 from streamkit.predictions import Result
 from streamkit.recording.naming import event_path
+from streamkit.recording.ring import PacketRing, RingOptions
 from streamkit.sinks import ClipsSink, open_sink
 from streamkit.stages.seen import Witness
 from tests import fakes
 from tests.cameras import camera
 from tests.clips import clip
-from tests.recording.making import Raise, instant, pictures_of
+from tests.recording.making import Raise, instant, packets_of, pictures_of
 from tests.sinks.making import frame
+from tests.sinks.test_segments import retimed
 
 
 def seen(frames: list[VideoFrame]) -> list[Any]:
@@ -105,9 +109,10 @@ def test_what_happens_meanwhile_at_the_same_place_prolongs_the_clip(tmp_path: Pa
 
     events, account = ran(source, at, tmp_path / "out", before=1, after=1)
 
-    first, other, *_ = events
+    first, other, *merged = events
     found = {path.stem: [n for _, n in pictures_of(path)] for path in clips(tmp_path / "out")}
-    assert found == {first.id: list(range(75, 176)), other.id: list(range(75, 135))}
+    shown = {first.id: list(range(75, 176)), other.id: list(range(75, 135))}
+    assert found == shown | {late.id: shown[first.id] for late in merged}
     assert (account["clips"], account["merged"]) == (2, 2)
     assert len(index(tmp_path / "out")[f"gate/{first.id}.mp4"]["events"]) == 3
 
@@ -121,7 +126,8 @@ def test_no_clip_is_longer_than_allowed_and_the_next_one_waits(tmp_path: Path) -
     )  # fmt: skip
 
     # Events from 2 s on: clips 1 to 5 s and, after the cool-down, 7 to 11 s and 13 s to the end.
-    lengths = [len(pictures_of(path)) for path in clips(tmp_path / "out")]
+    files = {path.stat().st_ino: path for path in reversed(clips(tmp_path / "out"))}
+    lengths = [len(pictures_of(path)) for path in sorted(files.values())]
     assert lengths == [101, 101, 75]
     assert account["passed_over"] > 0
 
@@ -133,7 +139,7 @@ def test_only_chosen_events_begin_a_clip(tmp_path: Path) -> None:
         40: ("zone.enter", "end", "a"), 90: ("zone.enter", "end", "a"),
     }  # fmt: skip
 
-    events, _ = ran(source, at, tmp_path / "out", events=["zone.*"], before=0.2, after=0.4)
+    events, _ = ran(source, at, tmp_path / "out", kinds=["zone.*"], before=0.2, after=0.4)
 
     assert [path.stem for path in clips(tmp_path / "out")] == [events[0].id]
 
@@ -230,6 +236,31 @@ def test_a_stream_without_packets_and_wrong_options_say_so(tmp_path: Path) -> No
     result.events = (Witness(result, "door").event("test.seen"),)
     with pytest.raises(SinkError, match="keep_packets"):
         sink.write(result)
-    for wrong in ({"before": -1}, {"before": 0, "after": 0}, {"longest": 1}, {"events": "zone"}):
+    for wrong in ({"before": -1}, {"before": 0, "after": 0}, {"longest": 1}, {"kinds": "zone"}):
         with pytest.raises(ConfigError):
             open_sink("clips", {"folder": tmp_path / "out", **wrong})
+
+
+def test_a_camera_that_stays_away_does_not_keep_a_clip_open(tmp_path: Path) -> None:
+    packets = retimed(list(packets_of(clip(tmp_path / "in.mp4", frames=50, gop=10))))
+    ring, sink = PacketRing(RingOptions()), ClipsSink(tmp_path / "out", before=1, after=30)
+    for packet in packets:
+        ring.put(packet)
+    at = datetime.fromtimestamp(packets[-1].at, UTC)
+    live = VideoFrame(
+        frame().image, 50, at, source_id=0, comes_from_video_file=False, packets=ring
+    )  # fmt: skip
+    result = Result(live, None)
+    result.events = (Witness(result, "door").event("test.seen"),)
+
+    sink.write(result)
+    sink.tick()
+    assert clips(tmp_path / "out") == []
+    for open_clip in sink._open.values():
+        assert open_clip.deadline is not None
+        assert 30 < open_clip.deadline - time.monotonic() < 60
+        open_clip.deadline = time.monotonic() - 1
+    sink.tick()
+
+    (path,) = clips(tmp_path / "out")
+    assert [number for _, number in pictures_of(path)] == list(range(20, 50))

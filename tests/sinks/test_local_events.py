@@ -218,6 +218,17 @@ def test_what_cannot_be_written_down_is_an_error_and_leaves_no_trace(
         sink.write(seen(event(4)))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_kinds_that_are_meant_are_kept(name: str, tmp_path: Path) -> None:
+    path = tmp_path / NAMES[name]
+    sink = open_sink(name, {"path": str(path), "kinds": ["zone.*"]})
+    sink.write(seen(event(1), event(2, kind="zone.enter", phase="start")))
+    sink.write(seen(event(3)))
+    sink.write(seen(event(4, kind="zone.leave", phase="end")))
+    sink.close()
+    assert numbers(name, path) == [2, 4]
+
+
 WRITER = """
 import sys
 from streamkit.sinks import open_sink
@@ -256,32 +267,34 @@ import resource, sys
 from streamkit.errors import SinkError
 from streamkit.sinks import open_sink
 from tests.sinks.happenings import event, seen
-name, path, room = sys.argv[1], sys.argv[2], int(sys.argv[3])
-sink = open_sink(name, {"path": path})
-resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-for number in range(200):
-    try:
-        sink.write(seen(event(number), event(1000 + number)))
-        print(number)
-    except SinkError as error:
-        print(error, file=sys.stderr)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-sink.write(seen(event(9999)))
-sink.close()
+for each in sys.argv[1:]:
+    name, path, room = each.split(":")
+    sink = open_sink(name, {"path": path})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), resource.RLIM_INFINITY))
+    for number in range(200):
+        try:
+            sink.write(seen(event(number), event(1000 + number)))
+            print(name, number)
+        except SinkError as error:
+            print(error, file=sys.stderr)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    sink.write(seen(event(9999)))
+    sink.close()
 """
 
 
-@pytest.mark.parametrize(("name", "room"), [("events", 5000), ("csv", 5000), ("sqlite", 300_000)])
-def test_a_full_disk_is_told_keeps_frames_whole_and_ends(
-    name: str, room: int, tmp_path: Path
-) -> None:
-    path = tmp_path / NAMES[name]
-    command = [sys.executable, "-c", SHORT_OF_SPACE, name, str(path), str(room)]
+def test_a_full_disk_is_told_keeps_frames_whole_and_ends(tmp_path: Path) -> None:
+    room = {"events": 5000, "csv": 5000, "sqlite": 300_000}
+    places = [f"{name}:{tmp_path / place}:{room[name]}" for name, place in NAMES.items()]
+    command = [sys.executable, "-c", SHORT_OF_SPACE, *places]
     done = subprocess.run(command, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
-    told = [int(line) for line in done.stdout.splitlines()]
-    assert 0 < len(told) < 200
-    assert f"cannot write {path}" in done.stderr
-    both = [number for frame in told for number in (frame, 1000 + frame)]
-    assert numbers(name, path) == [*both, 9999]
+    for name, place in NAMES.items():
+        path = tmp_path / place
+        lines = [line.split() for line in done.stdout.splitlines()]
+        told = [int(number) for kind, number in lines if kind == name]
+        assert 0 < len(told) < 200
+        assert f"cannot write {path}" in done.stderr
+        both = [number for frame in told for number in (frame, 1000 + frame)]
+        assert numbers(name, path) == [*both, 9999]

@@ -241,6 +241,20 @@ def test_nobody_there_and_somebody_who_says_nothing_are_told_in_time() -> None:
             to.send([message(event(1))])
 
 
+def test_closing_ends_a_log_in_that_nobody_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with destination(silent.getsockname()[1], timeout=60) as to:
+            failed: list[Exception] = []
+            thread = threading.Thread(target=lambda: failed.append(_failure(to)))
+            thread.start()
+            line = silent.accept()[0]
+            line.recv(1)
+            to.close()
+            thread.join(5)
+            line.close()
+        assert "closed" in str(failed[0])
+
+
 def test_closing_ends_a_send_that_waits(tmp_path: Path) -> None:
     """Nobody acknowledges: the broker is stopped in its tracks, and runs on when all is over."""
     with mosquitto(tmp_path / "mqtt") as broker, destination(broker.port, timeout=60) as to:
@@ -322,6 +336,7 @@ def test_home_assistant_is_told_of_each_topic_once_and_understands_its_events(
         ({"topic": "t/{stream"}, "topic="),
         ({"topic": "t/{id}", "discovery": True}, "not with id"),
         ({"password": "x"}, "username"),
+        ({"username": "me", "password": "env:NOT_SET_AT_ALL"}, "NOT_SET_AT_ALL is not set"),
         ({"timeout": 0}, "timeout=0"),
         ({"version": "4"}, "version"),
         ({"ca_file": "/nowhere.pem"}, "No such file"),

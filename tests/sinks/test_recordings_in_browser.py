@@ -26,12 +26,11 @@ video.playbackRate = 4;
 </script>"""
 
 
-@pytest.mark.parametrize("b_frames", [0, 2])
 def test_a_clip_plays_and_can_be_searched_in_chromium(
-    site: tuple[type[Site], int], tmp_path: Path, b_frames: int
+    site: tuple[type[Site], int], tmp_path: Path
 ) -> None:
     needs_program("chromium")
-    source = clip(tmp_path / "in.mp4", frames=200, gop=25, b_frames=b_frames)
+    source = clip(tmp_path / "in.mp4", frames=200, gop=25, b_frames=2)
     ran(source, instant(101), tmp_path / "out", before=2, after=2)
     pages, port = site
     pages.video = clips(tmp_path / "out")[0].read_bytes()

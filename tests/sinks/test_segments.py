@@ -53,6 +53,7 @@ def recorded(folder: Path, packets: list[Packet], pieces: int = 7, **options: An
         for packet in packets[start : start + pieces]:
             ring.put(packet)
         sink.tick()
+        sink.follow(0, lambda: "gate", ring)  # once more, as when a document is reloaded
     sink.close()
 
 

@@ -92,7 +92,7 @@ def test_a_picture_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: P
 
 
 def test_only_chosen_kinds_and_the_oldest_go_first(tmp_path: Path) -> None:
-    sink = SnapshotsSink(tmp_path / "out", events=["zone.*"], keep_gb=1e-9)
+    sink = SnapshotsSink(tmp_path / "out", kinds=["zone.*"], keep_gb=1e-9)
 
     for number, kind in enumerate(("line.in", "zone.enter", "zone.leave")):
         sink.write(eventful(number, kind=kind))
@@ -104,7 +104,7 @@ def test_only_chosen_kinds_and_the_oldest_go_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"seconds": 0}, {"seconds": 1, "events": ["a"]}, {"quality": 0}, {"keep_days": -1}]
+    "wrong", [{"seconds": 0}, {"seconds": 1, "kinds": ["a"]}, {"quality": 0}, {"keep_days": -1}]
 )
 def test_wrong_options_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

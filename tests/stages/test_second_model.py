@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -25,9 +28,11 @@ from streamkit.models.manager import ModelManager
 from streamkit.models.shared import SharedModel
 from streamkit.models.store import Store
 from streamkit.models.store.local import LocalFolder
+from streamkit.options import SourceReference
 from streamkit.pipeline import InferencePipeline
 from streamkit.predictions import Classification, Detections
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties
+from streamkit.spec import PipelineSpec, build_pipeline
 from streamkit.stages import Stage, open_stage
 from streamkit.stages.crops import crops, cut
 from tests.fakes import START, Camera, Collector, until
@@ -216,6 +221,7 @@ def test_stopping_in_the_middle_of_an_answer_waits_for_nobody() -> None:
     until(lambda: not pipeline.running)
     until(lambda: manager.extra.users == 0)
     for account in pipeline.stats()["streams"]:
+        assert not account["dropped"].get("failed")
         assert account["captured"] == account["delivered"] + sum(account["dropped"].values())
     manager.close()
 
@@ -414,3 +420,86 @@ def test_small_objects_of_real_pictures_are_found_and_keep_their_shapes() -> Non
     inside = [int(s.sum()) for s in shapes]
     areas = (found.xyxy[:, 2:] - found.xyxy[:, :2]).prod(axis=1)
     assert all(0.05 * area < count < 1.1 * area for area, count in zip(areas, inside, strict=True))
+
+
+def test_stages_that_are_exchanged_under_way_let_go_of_their_models() -> None:
+    first, second = Stuck(), Stuck()
+    first.open.set()
+    second.open.set()
+    manager = OneMore(first)
+    seen = Collector()
+    pipeline = InferencePipeline.init(
+        [Camera()], STREET, stages=stages(EXTRA), sinks=[seen], manager=manager
+    )
+    with pipeline:
+        seen.await_results(2)
+        assert manager.extra.users == 1
+        named = ("cascade", {"model": "extra/1", "name": "again"})
+        pipeline.restaged(0, stages(named))()
+        until(lambda: "again" in seen.results[-1].measures)
+        assert manager.extra.users == 1
+        pipeline.restaged(0, stages(("select", {"confidence": 0.1})))()
+        until(lambda: manager.extra.users == 0)
+    assert pipeline.stats()["streams"][0]["dropped"].get("failed", 0) == 0
+    manager.close()
+
+
+@cache
+def scripts(name: str) -> Any:
+    """A script of the samples, imported the way they import one another."""
+    sys.path.insert(0, str(SAMPLES))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(SAMPLES))
+
+
+def test_the_sample_tells_the_colours_of_cars_on_the_clip(tmp_path: Path) -> None:
+    document = tmp_path / "paint.yaml"
+    model = os.path.relpath(SAMPLES / "models" / "paint" / "1", tmp_path)
+    document.write_text(
+        f"""
+sources: [{SAMPLES / "street.mp4"}]
+model: {STREET}
+stages:
+  - track
+  - cascade: {{model: {model}, name: paint, classes: [car], every: 0.3, looks: 7}}
+stream: {{infer_every: 2}}
+"""
+    )
+    seen = Collector()
+    pipeline = build_pipeline(PipelineSpec.load(document), sinks=[seen])
+    with pipeline:
+        seen.await_results(150, 60)
+    words, street = scripts("train_paint"), scripts("street.scene")
+    scene = street.Scene(street.CLIP_SEED)
+    told: dict[int, tuple[str, float, str]] = {}
+    for result in seen.results[:150:10]:
+        found, truths = result.prediction, scene.boxes(result.frame.frame_id - 1)
+        cars = [(car, words.word(scene, car)) for car in truths if car.name == "car"]
+        for i, attributes in enumerate(found.attributes):
+            apart = [(abs(np.array(car.xyxy) - found.xyxy[i]).sum(), word) for car, word in cars]
+            off, word = min(apart, default=(np.inf, 0))
+            if attributes and off < 40:
+                said, true = attributes["paint"], words.NAMES[word]
+                told[int(found.tracker_id[i])] = said["class"], said["confidence"], true
+    sure = [(said, true) for said, confidence, true in told.values() if confidence > 0.6]
+    assert len(sure) > 4
+    assert all(said == true for said, true in sure), told
+    asked = seen.results[-1].measures["paint"]["asked"]
+    assert asked < 0.3 * sum("car" in r.prediction.labels for r in seen.results) * 3
+
+
+def test_slices_of_a_source_with_a_region_and_a_confidence_of_its_own(
+    manager: ModelManager,
+) -> None:
+    picture = wall(street())
+    tiles = ("slice", {"columns": 3, "rows": 3})
+    [usual] = run(Reel([picture]), tiles, manager=manager).results
+    options = {"region": [0, 0, 0.5, 0.5], "model": {"confidence": 0.8}}
+    source = SourceReference(Reel([picture]), options)
+    [own] = run([source], tiles, manager=manager).results
+    assert own.measures["slice"]["answered"] == 9
+    assert own.prediction.confidence.min() >= 0.8
+    sure = usual.prediction[usual.prediction.confidence >= 0.8]
+    assert abs(len(own.prediction) - len(sure)) <= 0.1 * len(sure) + 1

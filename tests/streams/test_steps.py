@@ -306,6 +306,18 @@ def test_a_function_of_the_users_that_raises_ends_the_run_and_its_events_arrive(
     assert alarms.told() == ["zone.enter"] * 2 + ["zone.leave"] * 2
 
 
+def test_a_stage_that_forgets_to_return_its_result_is_named() -> None:
+    def forgetful(_result: Result) -> Any:
+        return None
+
+    alarms = Alarms()
+    pipeline = pipeline_of(Clip(3), room, lambda: forgetful, room, sinks=[alarms])
+    pipeline.start()
+    with pytest.raises(TypeError, match="stage forgetful gave None"):
+        pipeline.join()
+    assert alarms.told()[:2] == ["zone.enter"] * 2
+
+
 def test_a_frame_that_is_withheld_is_accounted_for_as_redacted() -> None:
     withheld = FrameWithheldError("no face model")
     steps = steps_of(Fails(lambda r: r.frame.frame_id == 2, withheld))

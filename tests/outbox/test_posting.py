@@ -1,0 +1,91 @@
+"""A receiver may hang wherever it likes: a stop cuts it off, and an attempt ends in its time."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from streamkit.errors import DeliveryFailedError
+from streamkit.outbox.posting import Poster, Target
+from streamkit.outbox.reach import Reach
+from streamkit.web import retry_after
+from tests.fakes import until
+
+PLACES = ["connect", "handshake", "answer"]
+
+
+@pytest.fixture
+def urls() -> Iterator[dict[str, str]]:
+    """Where each of ``PLACES`` takes for ever: nobody accepts, and the first is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = silent.getsockname()[1]
+        yield {
+            "connect": f"http://127.0.0.1:{full.getsockname()[1]}/x",
+            "handshake": f"https://127.0.0.1:{port}/x",
+            "answer": f"http://127.0.0.1:{port}/x",
+        }
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_stop_cuts_it_off(urls: dict[str, str], place: str) -> None:
+    poster = Poster(Target(urls[place]), reach=Reach(True), timeout=30.0)
+    errors: list[DeliveryFailedError] = []
+
+    def post() -> None:
+        try:
+            poster.post(b"{}", {})
+        except DeliveryFailedError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    until(lambda: bool(poster._lines._open))
+    began = time.monotonic()
+    poster.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 5
+    assert len(errors) == 1
+    with pytest.raises(DeliveryFailedError):
+        poster.post(b"{}", {})
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_attempt_ends_in_its_time(urls: dict[str, str], place: str) -> None:
+    poster = Poster(Target(urls[place]), reach=Reach(True), timeout=0.2)
+    with pytest.raises(DeliveryFailedError, match=r"no answer within 0\.2 s"):
+        poster.post(b"{}", {})
+    poster.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3.0),
+        (" 120 ", 120.0),
+        ("Sun, 22 Nov 2026 10:00:30 GMT", 30.0),
+        ("Sun, 22 Nov 2026 09:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-3", None),
+        ("٣", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_goes_by_the_clock_of_who_says_it(
+    value: str | None, seconds: float | None
+) -> None:
+    assert retry_after(value, "Sun, 22 Nov 2026 10:00:00 GMT") == seconds
