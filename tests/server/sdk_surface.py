@@ -9,6 +9,7 @@ import json
 import sys
 
 import cv2
+import requests
 from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 from inference_sdk.http.entities import VisualisationResponseFormat
 from inference_sdk.http.errors import HTTPCallErrorError
@@ -68,6 +69,29 @@ with client.use_api_v0():
         found["v0 configured"] = client.infer(picture, model_id="street/1")
     with client.use_configuration(InferenceConfiguration(format="image")):
         found["v0 image"] = len(client.infer(picture, model_id="street/1")["visualization"])
+
+document = {"sources": ["synthetic:fps=10"], "model": "street/1", "api_key": "a-key"}
+begun = requests.post(f"{url}/inference_pipelines/initialise", json=document, timeout=30).json()
+pipeline = begun["context"]["pipeline_id"]
+found["pipelines"] = client.list_inference_pipelines()["pipelines"]
+outputs = []
+while not outputs:  # the first result takes a moment
+    outputs = client.consume_inference_pipeline_result(pipeline)["outputs"]
+found["consumed"] = outputs
+found["excluded"] = client.consume_inference_pipeline_result(
+    pipeline, excluded_fields=["predictions"]
+)
+found["status"] = client.get_inference_pipeline_status(pipeline)["report"]
+found["paused"] = client.pause_inference_pipeline(pipeline)["status"]
+found["resumed"] = client.resume_inference_pipeline(pipeline)["status"]
+found["terminated"] = client.terminate_inference_pipeline(pipeline)["status"]
+found["left"] = client.list_inference_pipelines()["pipelines"]
+try:
+    client.start_inference_pipeline_with_workflow(
+        video_reference="synthetic:fps=10", workspace_name="w", workflow_id="w"
+    )
+except HTTPCallErrorError as error:
+    found["workflow"] = [error.status_code, error.api_message]
 
 try:
     client.infer(picture, model_id="nobody-has-this/1")

@@ -153,7 +153,7 @@ def test_the_neighbours_description_is_understood(host: httpx.Client) -> None:
         {**LIVE, "stages": [{"subprocess:run": {"args": "id"}}]},
         {**LIVE, "stages": [{"name": "os:system", "options": {"command": "id"}}]},
         {"sources": [{"reference": "synthetic:fps=20", "stages": ["os:system"]}], "model": "a/1"},
-        {**LIVE, "sinks": [{"jsonl": {"path": "/tmp/anywhere.jsonl"}}]},
+        {**LIVE, "sinks": [{"jsonl": {"path": "/anywhere.jsonl"}}]},
         {**LIVE, "sinks": [{"jsonl": {"path": "../../anywhere.jsonl"}}]},
         {**LIVE, "sinks": [{"jsonl": {"pth": "x"}}]},
         {**LIVE, "results_buffer_size": 0},

@@ -100,6 +100,21 @@ def test_the_old_routes_say_the_same(found: dict[str, Any]) -> None:
     assert found["v0 image"] > 1000
 
 
+def test_pipelines_are_listed_read_paused_and_ended(found: dict[str, Any]) -> None:
+    assert len(found["pipelines"]) == 1
+    assert found["left"] == []
+    assert found["consumed"][0]["predictions"]["image"]["width"] > 0
+    assert all("predictions" not in output for output in found["excluded"]["outputs"])
+    assert found["status"]["sources_metadata"][0]["source_id"] == 0
+    assert {found[step] for step in ("paused", "resumed", "terminated")} == {"success"}
+
+
+def test_a_workflow_is_told_what_to_send_instead(found: dict[str, Any]) -> None:
+    status, message = found["workflow"]
+    assert status == 501
+    assert "model_id" in message
+
+
 def test_what_is_not_there_is_an_error_with_a_reason(found: dict[str, Any]) -> None:
     status, message = found["error"]
     assert status == 503
