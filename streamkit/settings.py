@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streamkit.errors import ConfigError
 
-Names = Annotated[tuple[str, ...], NoDecode]
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    plain = value.translate({ord(c): None for c in "[]'\" "})
+    return tuple(name for name in plain.split(",") if name)
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A comma list, with or without brackets and quotes: ``[CPUExecutionProvider]``."""
 
 PROVIDERS = (
@@ -32,10 +40,23 @@ def _outbox() -> Path:
     return user_data_path("streamkit") / "outbox.sqlite"
 
 
-class Settings(BaseSettings):
-    """Read from the environment; the neighbour's names where it has them, else ``STREAMKIT_``."""
+class Environment(BaseSettings):
+    """Settings out of environment variables."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """The environment, ``given`` on top. Raises ``ConfigError`` naming each bad variable."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise ConfigError("; ".join(lines)) from error
+
+
+class Settings(Environment):
+    """Read from the environment; the neighbour's names where it has them, else ``STREAMKIT_``."""
 
     model_cache_dir: Path = Field(
         default_factory=_cache,
@@ -309,26 +330,10 @@ class Settings(BaseSettings):
         description="a Python with GStreamer's RTSP server, for the cameras of the lab",
     )
 
-    @field_validator(
-        "onnxruntime_execution_providers",
-        "required_onnx_providers",
-        mode="before",
-    )
     @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        plain = value.translate({ord(c): None for c in "[]'\" "})
-        return tuple(name for name in plain.split(",") if name)
-
-    @classmethod
-    def load(cls, **given: Any) -> Settings:
-        """The environment, ``given`` on top. Raises ``ConfigError`` naming each bad variable."""
-        try:
-            settings = cls(**given)
-        except ValidationError as error:
-            lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            raise ConfigError("; ".join(lines)) from error
+    def load(cls, **given: Any) -> Self:
+        """As ``Environment.load``; the key may be in a file."""
+        settings = super().load(**given)
         if settings.api_key is None and settings.api_key_file is not None:
             return settings.model_copy(update={"api_key": read_key(settings.api_key_file)})
         return settings

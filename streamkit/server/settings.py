@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
 
-from streamkit.errors import ConfigError
-from streamkit.settings import Names
+from streamkit.settings import Environment, Names
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(Environment):
     """Beside ``Settings``, which says where models come from and how they run."""
-
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
 
     host: str = Field("127.0.0.1", validation_alias="HOST", description="the address to listen at")
     port: int = Field(
@@ -152,32 +147,7 @@ class ServerSettings(BaseSettings):
         description="where pipelines are kept over a restart (default: the platform's data folder)",
     )
 
-    @field_validator(
-        "preload_models",
-        "allow_origins",
-        "url_input_allowed",
-        "url_input_blocked",
-        "camera_hosts",
-        "request_secrets",
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        plain = value.translate({ord(c): None for c in "[]'\" "})
-        return tuple(name for name in plain.split(",") if name)
-
     @property
     def state(self) -> Path:
         """The folder of what is kept over a restart."""
         return self.state_dir or user_data_path("streamkit") / "server"
-
-    @classmethod
-    def load(cls, **given: Any) -> ServerSettings:
-        """The environment, ``given`` on top. Raises ``ConfigError`` naming each bad variable."""
-        try:
-            return cls(**given)
-        except ValidationError as error:
-            lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            raise ConfigError("; ".join(lines)) from None

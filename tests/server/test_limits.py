@@ -105,7 +105,7 @@ def raw(server: Served, sent: bytes) -> bytes:
 def test_a_body_that_does_not_come_is_not_waited_for(models: Path, tmp_path: Path) -> None:
     with served(models, tmp_path / "log.txt", {"STREAMKIT_BODY_TIMEOUT": "0.3"}) as server:
         place = urlsplit(server.url)
-        head = b"POST /infer/object_detection HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{"
+        head = b"POST /infer/object_detection HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{"
         with socket.create_connection((str(place.hostname), place.port or 0), timeout=20) as wire:
             wire.sendall(head)
             assert b" 408 " in wire.recv(65536).split(b"\r\n")[0]
@@ -114,7 +114,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(models: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET /info HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", b"4"),
+        (b"GET /info HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", b"4"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /info HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"400"),
     ],
