@@ -74,7 +74,7 @@ def test_people_are_counted_exactly(out: Path, scene: Any) -> None:
     with (out / "people.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     told = Counter(row["kind"] for row in rows)
-    right, left = crossings(scene, ((640, 640), (640, 720)))["person"]
+    right, left = crossings(scene, ((600, 640), (600, 720)))["person"]
     assert (told["line.out"], told["line.in"]) == (right, left)
     per_minute = [json.loads(row["data"]) for row in rows if row["key"] == "in-per-minute"]
     assert sum(each["count"] for each in per_minute) == left
@@ -86,12 +86,12 @@ def test_vehicles_are_counted_exactly_by_class(out: Path, scene: Any) -> None:
         rows = database.execute("SELECT kind, data FROM events").fetchall()
     database.close()
     told = Counter((kind, json.loads(data)["class"]) for kind, data in rows)
-    truth = crossings(scene, ((640, 555), (640, 720)))
+    truth = crossings(scene, ((600, 555), (600, 720)))
     for name in ("bicycle", "bus", "car", "truck"):
         assert (told["line.out", name], told["line.in", name]) == truth[name]
     drawn = pictures(out / "line-crossing.mp4")
     assert len(drawn) > 150
-    green = drawn[-1][600, 636:645].astype(int)  # the line itself
+    green = drawn[-1][600, 596:605].astype(int)  # the line itself
     assert np.ptp(green[:, 1] - green[:, 2]) > 60
 
 

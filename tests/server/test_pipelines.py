@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 
 from tests.clips import clip
 from tests.fakes import until
+from tests.outbox.receiver import receiver
 from tests.server.serving import Served, served
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 FRAMES = 150
 LIVE = {"sources": ["synthetic:fps=20"], "model": "street/1"}
 
@@ -218,3 +222,43 @@ def test_documents_of_a_folder_run_with_the_server(models: Path, tmp_path: Path)
         until(lambda: status(client, "yard")["results"]["last"] > 0)
         page = httpx.get(f"{server.url}/metrics", trust_env=False).text
         assert 'streamkit_stream_captured_total{pipeline="yard"' in page
+
+
+def test_a_crash_loses_no_event(models: Path, tmp_path: Path) -> None:
+    """What was raised while the receiver was away arrives after ``kill -9`` and a restart."""
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    with receiver() as web:
+        document = {
+            "sources": [f"replay:{SAMPLES / 'street.mp4'}"],
+            "model": "street/1",
+            "stages": [{"track": {"events": True, "activate": 0.4, "high": 0.4}}],
+            "sinks": [
+                {
+                    "webhook": {
+                        "url": web.url,
+                        "allow_private": True,
+                        "outbox": {"path": str(tmp_path / "outbox.db"), "longest_wait": 0.5},
+                    }
+                }
+            ],
+        }
+        (folder / "yard.yaml").write_text(json.dumps(document))
+        arguments, log = ["--pipelines", str(folder)], tmp_path / "log.txt"
+        web.down()
+        with served(models, log, arguments=arguments) as server:
+            until(lambda: len(raised(tmp_path / "outbox.db")) >= 5)
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait(10)
+        wanted = raised(tmp_path / "outbox.db")
+        web.up()
+        with served(models, log, arguments=arguments):
+            until(lambda: wanted <= set(web.ids()))
+
+
+def raised(outbox: Path) -> set[str]:
+    """The ids of the events that are in an outbox."""
+    if not outbox.exists():
+        return set()
+    with closing(sqlite3.connect(f"file:{outbox}?mode=ro", uri=True)) as file:
+        return {row[0] for row in file.execute("select id from message")}
