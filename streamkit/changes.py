@@ -26,6 +26,7 @@ from streamkit.sinks.base import Sink
 from streamkit.streams.options import StreamOptions
 from streamkit.streams.steps import Stage
 from streamkit.streams.stream import Stream
+from streamkit.way import Restaging
 
 
 class Changeable:
@@ -103,21 +104,20 @@ class Changeable:
 
     # -- stages ------------------------------------------------------------------------------
 
-    def restaged(self, source_id: int, makers: Sequence[Callable[[], Stage]]) -> Callable[[], None]:
-        """Make other stages for one source, and a function that goes over to them with its next
-        frame. Makers that equal old ones keep their stages, with what those remember; who leaves
-        is ended, and its last events go with that frame. Raises what a stage is made with, and
-        ``ConfigError`` for an id that is not there; nothing has changed then."""
+    def restaged(self, source_id: int, makers: Sequence[Callable[[], Stage]]) -> Restaging:
+        """Make other stages for one source, to go over to or to give up. Makers that equal old ones
+        keep their stages, with what those remember; who leaves is ended, and its last events go
+        with the next frame. Raises what a stage is made with, and ``ConfigError`` for an id that is
+        not there; nothing has changed then."""
         (stream,) = self._roster.find(source_id)
         run = self._run
-        go_over = None if run is None or run.done.is_set() else run.restaged(stream, makers)
+        made = run.restaged(stream, makers) if run is not None and self._running() else Restaging()
 
-        def commit() -> None:
+        def go_over() -> None:
             self._roster.restage(source_id, tuple(makers))
-            if go_over is not None:
-                go_over()
+            made.go_over()
 
-        return commit
+        return Restaging(go_over, made.give_up)
 
     def _makers_for(self, stream: Stream) -> Sequence[Callable[[], Stage]]:
         """A source that came from a document has its own."""
@@ -151,8 +151,17 @@ class Changeable:
             run = self._run if self._running() else None
             if run is not None and made is not None:
                 self._deliveries.append(made)
-        if made is not None:
-            run.attach(made) if run is not None else made.abandon()
+        if made is not None and run is None:
+            made.abandon()
+        elif made is not None and run is not None:
+            self._attach(run, given, made)
+
+    def _attach(self, run: Run, given: object, made: Delivery) -> None:
+        try:
+            run.attach(made)
+        except BaseException:  # it wants packets that some stream does not keep
+            self.remove_sink(given)
+            raise
 
     def remove_sink(self, given: object) -> None:
         """One sink less, by what it was made from: what waits for it is written, for a second and

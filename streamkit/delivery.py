@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -22,6 +22,8 @@ from streamkit.sinks.base import Sink
 log = logging.getLogger(__name__)
 
 Write: TypeAlias = Callable[[Sequence[Result]], None]
+_Arrival: TypeAlias = tuple[Callable[[], str], Packets | None]
+"""What a source is called by now, and its packets."""
 
 _EVENTFUL = 64
 """Results with events of one stream that may wait for a sink that loses none."""
@@ -30,15 +32,24 @@ _EVENTFUL = 64
 class Intake:
     """A stream's way into one sink: a lane, and what it lets through."""
 
-    def __init__(self, lane: Lane[Result], *, takes_events: bool) -> None:
+    def __init__(self, lane: Lane[Result], *, takes_events: bool, lost: Callable[[], None]) -> None:
+        """``lost`` is told of events that came too late."""
         self.lane = lane
+        self._lost = lost
         self.takes_events = takes_events
         """Only results with events pass; else all do but those that close a stream."""
 
     def put(self, result: Result) -> None:
         """Offer a result. ``ClosedError`` once closed."""
-        if result.events if self.takes_events else not result.closing:
-            self.lane.put(result)
+        if not self.takes_events:
+            if not result.closing:
+                self.lane.put(result)
+        elif result.events:
+            try:
+                self.lane.put(result)
+            except ClosedError:
+                self._lost()
+                raise
 
     def rest(self, idle: bool) -> None:
         """Whether somebody may wait for it."""
@@ -117,10 +128,10 @@ class Delivery:
         )
         self._due = None if self._hooks.every is None else time.monotonic()
         """When the sink is to be called though nothing comes."""
-        self._new: deque[tuple[int, Callable[[], str], Packets | None]] = deque()
+        self._news: deque[tuple[int, _Arrival | None]] = deque(maxlen=4096)
+        """Sources that came, and those that are gone, in that order; the sink does not know yet."""
         self._known: set[int] = set()
-        """Sources of which results were written."""
-        self._gone: deque[int] = deque(maxlen=4096)
+        """Sources that it knows."""
         self.on_end: Callable[[], None] = lambda: None
         """Called when the sink has been closed."""
         self.on_over: Callable[[], None] = lambda: None
@@ -160,7 +171,9 @@ class Delivery:
     def open(self) -> Intake:
         """A stream's way into this sink; ``adopt`` tells it what kind of stream that is."""
         lane = self._inbox.open(FINITE, on_drop=self._drop)
-        return Intake(lane, takes_events=self.takes_events)
+        return Intake(
+            lane, takes_events=self.takes_events, lost=lambda: self._count(DropCause.STOPPED)
+        )
 
     def adopt(self, intake: Intake, *, live: bool, burst: int = 1) -> None:
         """Results of a live stream never wait for a slow sink; those of a finite one always do,
@@ -177,7 +190,7 @@ class Delivery:
     def forget(self, source_id: int) -> None:
         """This source is gone for good: its sink is told, on its own thread."""
         if self._hooks.forget is not None:
-            self._gone.append(source_id)
+            self._news.append((source_id, None))
 
     def introduce(self, source_id: int, name: Callable[[], str], packets: Packets | None) -> None:
         """A stream is about to start: its sink is told, on its own thread. Raises ``ConfigError``
@@ -188,9 +201,12 @@ class Delivery:
                 "keep_packets: true, or record annotated video (the sink 'video') instead"
             )
         if self._hooks.follow is not None:
-            self._new.append((source_id, name, packets))
+            self._news.append((source_id, (name, packets)))
 
     def _drop(self, _result: Result, cause: DropCause) -> None:
+        self._count(cause)
+
+    def _count(self, cause: DropCause) -> None:
         with self._counting:
             self.dropped[cause] += 1
 
@@ -239,16 +255,10 @@ class Delivery:
             return
         self._due = time.monotonic() + self._hooks.every
         try:
-            self._welcome()
-            self._clear()
+            self._hear()
             self._hooks.tick()
         except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
             self._report(error)
-
-    def _welcome(self) -> None:
-        while self._new and self._hooks.follow is not None:
-            self._known.add(self._new[0][0])
-            self._hooks.follow(*self._new.popleft())
 
     def _see_out(self) -> None:
         """All is written; a sink that sends gets the time it needs for that, unless hurried."""
@@ -258,6 +268,8 @@ class Delivery:
             self._report(error)
 
     def _finish(self) -> None:
+        if self.takes_events and (lost := self.dropped.total()):
+            log.warning("sink %s: %d results with events were not written", self.name, lost)
         try:
             self.shut()
         finally:
@@ -271,23 +283,26 @@ class Delivery:
                 self.age.add(result.frame.age)
         present = {result.frame.source_id or 0 for result in results}
         try:
-            self._welcome()
-            self._clear(but=present)
+            self._hear(but=present)
             self._known |= present if self._hooks.forget is not None else set()
             self._write(results)
-            self._clear()
+            self._hear()
         except Exception as error:  # noqa: BLE001 - a sink must not end the pipeline
             self.failed += len(results)
             self._report(error)
         else:
             self.written += len(results)
 
-    def _clear(self, but: Collection[int] = ()) -> None:
-        """Let the sink forget who is gone; what is under way of ``but`` is written first."""
-        for _ in range(len(self._gone)):
-            source_id = self._gone.popleft()
-            if source_id in but:
-                self._gone.append(source_id)
+    def _hear(self, but: Collection[int] = ()) -> None:
+        """Tell the sink who came, and let it forget who is gone; what is under way of ``but`` is
+        written first."""
+        for _ in range(len(self._news)):
+            source_id, came = self._news.popleft()
+            if came is not None and self._hooks.follow is not None:
+                self._known.add(source_id)
+                self._hooks.follow(source_id, *came)
+            elif source_id in but:
+                self._news.append((source_id, None))
             elif source_id in self._known and self._hooks.forget is not None:
                 self._known.discard(source_id)
                 self._hooks.forget(source_id)
@@ -357,29 +372,3 @@ class Delivery:
             "age_p99": self.age.quantile(0.99),
             **self._hooks.stats(),
         }
-
-
-def one_by_one(function: Callable[[Any, Any], None]) -> Write:
-    """Call ``function(prediction, frame)`` per frame, with plain dicts."""
-
-    def write(results: Sequence[Result]) -> None:
-        for result in results:
-            function(result.wire, result.frame)
-
-    return write
-
-
-def in_rounds(function: Callable[[Any, Any], None], members: Callable[[], Iterable[int]]) -> Write:
-    """Call ``function(predictions, frames)`` per round: lists aligned to the ``members`` there are,
-    in the order of their ids, ``None`` where one has nothing in this round. A result that was under
-    way when its source was removed has a place, too."""
-
-    def write(results: Sequence[Result]) -> None:
-        found = {result.frame.source_id or 0: result for result in results}
-        places = [found.get(source_id) for source_id in sorted({*members(), *found})]
-        function(
-            [None if result is None else result.wire for result in places],
-            [None if result is None else result.frame for result in places],
-        )
-
-    return write

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from streamkit.buffering import VideoProcessingMode
-from streamkit.delivery import Delivery, in_rounds, one_by_one
+from streamkit.delivery import Delivery, Write
 from streamkit.errors import ConfigError
 from streamkit.events import Reporter
 from streamkit.options import OnPrediction, PipelineOptions, SinkMode
@@ -84,7 +84,7 @@ def _callback(
     every = options.buffering.mode is VideoProcessingMode.EVERY_FRAME
     delivery = Delivery(
         "on_prediction",
-        in_rounds(function, members) if rounds else one_by_one(function),
+        _in_rounds(function, members) if rounds else _one_by_one(function),
         lambda: None,
         reporter,
         capacity=options.queue_size if every else 1,
@@ -93,6 +93,32 @@ def _callback(
     )
     delivery.main_thread = True
     return delivery
+
+
+def _one_by_one(function: Callable[[Any, Any], None]) -> Write:
+    """Call ``function(prediction, frame)`` per frame, with plain dicts."""
+
+    def write(results: Sequence[Result]) -> None:
+        for result in results:
+            function(result.wire, result.frame)
+
+    return write
+
+
+def _in_rounds(function: Callable[[Any, Any], None], members: Callable[[], Iterable[int]]) -> Write:
+    """Call ``function(predictions, frames)`` per round: lists aligned to the ``members`` there are,
+    in the order of their ids, ``None`` where one has nothing in this round. A result that was under
+    way when its source was removed has a place, too."""
+
+    def write(results: Sequence[Result]) -> None:
+        found = {result.frame.source_id or 0: result for result in results}
+        places = [found.get(source_id) for source_id in sorted({*members(), *found})]
+        function(
+            [None if result is None else result.wire for result in places],
+            [None if result is None else result.frame for result in places],
+        )
+
+    return write
 
 
 class Deliveries:
@@ -127,20 +153,19 @@ class Deliveries:
             if delivery is not but:
                 delivery.start()
 
-    def enter(self, delivery: Delivery, *, over: bool) -> None:
-        """One more, which starts; nothing becomes of it where the run is over."""
-        if over:
-            delivery.abandon()
-            return
+    def enter(self, delivery: Delivery) -> None:
+        """One more, which starts."""
         self._listen(delivery)
+        delivery.start()
         with self._lock:
             self._now = (*self._now, delivery)
-        delivery.start()
 
     def rewire(self, delivery: Delivery) -> None:
-        """Lead all streams that it wants into this one, and no others."""
+        """Lead all streams that it wants into this one, and no others. One that is being opened
+        comes by itself: it is not known yet what its stages hide."""
         for way in self._ways():
-            way.feed(delivery)
+            if way.lane is not None:
+                way.feed(delivery)
 
     def take_out(self, delivery: Delivery) -> None:
         """One less, within two seconds; what waits for it is written first."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from streamkit.engine import ModelEngine, OnTake
-from streamkit.errors import ConfigError
+from streamkit.errors import ClosedError, ConfigError
 from streamkit.frame import VideoFrame
 from streamkit.models.base import InferenceOptions
 from streamkit.models.opened import StreamModels
@@ -59,14 +60,23 @@ class Engines:
         name = options.model_id
         if name is None:
             return self._first
+        return self._others.get(name) or self._fetched(name)
+
+    def _fetched(self, name: str) -> ModelEngine:
+        """Another one, in the middle of a run. Loading may take minutes: nobody waits for it who
+        wants a model that is there, nor who wants to stop. Raises ``ClosedError`` then."""
+        engine = self._make(name)
+        engine.load()
+        engine.start()
         with self._lock:
-            if name not in self._others:
-                engine = self._make(name)
-                engine.load()
-                if self._started:
-                    engine.start()
+            known = self._others.get(name)
+            if known is None and self._started:
                 self._others = {**self._others, name: engine}
-            return self._others[name]
+                return engine
+        engine.stop(time.monotonic())
+        if known is None:
+            raise ClosedError("the pipeline is being stopped")
+        return known
 
     def admit(self, lane: Lane[VideoFrame], options: StreamOptions, source: Source) -> None:
         """See ``Engine``."""
@@ -77,8 +87,8 @@ class Engines:
         """See ``Engine``."""
         with self._lock:
             self._started = False
-            for engine in self._all:
-                engine.stop(until)
+        for engine in self._all:
+            engine.stop(until)
 
     def models(self, options: StreamOptions) -> StreamModels:
         """See ``Engine``."""

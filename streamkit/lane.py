@@ -234,7 +234,9 @@ class Lane(Generic[T]):
         tell([(self._on_drop, item, cause) for item in lost])
 
     def _discard(self, *, keep: bool) -> list[T]:
-        lost = [waiting.item for waiting in self._waiting] + [t.item for t in self._taken]
+        lost = [waiting.item for waiting in self._waiting]
+        if self._results is not None:  # else who has taken an item does with it what he will
+            lost += [ticket.item for ticket in self._taken]
         self._waiting.clear()
         self._taken.clear()
         if self._results is not None:

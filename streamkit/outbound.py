@@ -18,6 +18,7 @@ Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
 """A host and a port to addresses, as text."""
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_LAST_PORT: Final = 65535
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -47,6 +48,8 @@ class Policy:
             raise AddressRefusedError(f"a URL that begins with {known}:// is needed")
         if not host:
             raise AddressRefusedError("the URL names no host")
+        if url.port is not None and not 0 < url.port <= _LAST_PORT:
+            raise AddressRefusedError(f"{host}: there is no port {url.port}")
         if url.userinfo:
             raise AddressRefusedError(f"{host}: no user and password in a URL")
         if _among(host, self.blocked) or (self.allowed and not _among(host, self.allowed)):
@@ -73,6 +76,8 @@ def public(address: Address) -> bool:
             return False
         if inner is not None:
             return public(inner)
+        if address.is_site_local or address.is_reserved:  # IPv4 written in the old way, too
+            return False
     return address.is_global and not address.is_multicast
 
 

@@ -186,6 +186,10 @@ def _opened(outbox: Path | None) -> Iterator[Store]:
     path = OutboxOptions(path=outbox).file
     if not path.is_file():
         raise ConfigError(f"no outbox at {path}; name one with --outbox")
+    with path.open("rb") as file:
+        begins = file.read(16)
+    if begins not in (b"", b"SQLite format 3\0"):  # to open it would move it aside as damaged
+        raise ConfigError(f"{path} is no outbox; name one with --outbox")
     store = Store(path)
     try:
         yield store

@@ -56,7 +56,8 @@ class Packets(Protocol):
 
     def before(self, at: float) -> int:
         """Where to begin so that a picture of Unix time ``at`` can be shown: the number of the
-        packet before the last key frame at or before it; before the oldest there is otherwise."""
+        packet before the last key frame at or before it, but not of a connection that had ended by
+        then; before the oldest there is otherwise."""
         ...
 
     def after(self, number: int) -> Piece:

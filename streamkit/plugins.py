@@ -147,11 +147,20 @@ def _typed(name: str, option: str, value: Any, parameter: inspect.Parameter | No
     try:
         return TypeAdapter(wanted).validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        said = "give a list, like [a, b]" if first["type"] == "sequence_str" else first["msg"]
+        said = _said(error.errors()[0])
         raise ConfigError(f"{name!r}: {option}: {said}") from None  # its text quotes the value
     except PydanticUserError:  # not a type that can be checked
         return value
+
+
+def _said(wrong: Mapping[str, Any]) -> str:
+    """What pydantic found, in the words of a document, and at which place of a list."""
+    kinds = {"missing": "a value is missing"} | dict.fromkeys(
+        ("sequence_str", "tuple_type", "list_type"), "give a list, like [a, b]"
+    )
+    place = "".join(f"[{part}]" for part in wrong["loc"] if isinstance(part, int))
+    said = str(kinds.get(wrong["type"], wrong["msg"])).removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:

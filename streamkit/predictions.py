@@ -280,9 +280,10 @@ class StubPrediction:
 
 
 def said_by(model_id: str, prediction: Prediction) -> Prediction:
-    """``prediction`` with the model it came from, where it has a place for that."""
+    """``prediction``, just made, with the model it came from, where it has a place for that. Nobody
+    else has it yet: a copy (``replace``) of 13 columns took 15 us a frame."""
     if isinstance(prediction, Detections | Classification | MultiLabelClassification):
-        return replace(prediction, model_id=model_id)
+        object.__setattr__(prediction, "model_id", model_id)
     return prediction
 
 

@@ -22,7 +22,7 @@ from streamkit.streams.exchange import ExchangeableSource
 from streamkit.streams.steps import Stage
 from streamkit.streams.stream import Stream
 from streamkit.watchdog import PipelineWatchDog
-from streamkit.way import Way
+from streamkit.way import Restaging, Way
 
 log = logging.getLogger(__name__)
 
@@ -152,26 +152,32 @@ class Run:
             started = way.started
         if not started:
             return
+        began = time.monotonic()
         way.stop()
         way.let_go()
         if not stream.inside():
-            if left := stream.join(time.monotonic() + _REMOVAL):
-                log.warning("left behind in a native call: %s", ", ".join(left))
+            stream.join(began + _REMOVAL)
             way.close()  # events that wait there are written even so
+            if left := stream.join(began + 1.1 * _REMOVAL):
+                log.warning("left behind in a native call: %s", ", ".join(left))
         self.deliveries.forget(stream.source_id)
 
-    def restaged(self, stream: Stream, makers: Sequence[Callable[[], Stage]]) -> Callable[[], None]:
-        """How to give a stream other stages; see ``Way.restaged``."""
+    def restaged(self, stream: Stream, makers: Sequence[Callable[[], Stage]]) -> Restaging:
+        """Other stages for a stream; see ``Way.restaged``."""
         with self._changed:
             way = self._ways.get(stream.source_id)
-        return way.restaged(makers) if way is not None and way.started else lambda: None
+        return way.restaged(makers) if way is not None and way.started else Restaging()
 
     def attach(self, delivery: Delivery) -> None:
         """One sink more, for all streams there are and come, unless the run is over."""
         with self._changed:
-            over = self._over or self._stopped_at is not None
-            self.deliveries.enter(delivery, over=over)
-        self.deliveries.rewire(delivery)
+            wanted = not self._over and self._stopped_at is None
+            if wanted:
+                self.deliveries.enter(delivery)
+        if wanted:
+            self.deliveries.rewire(delivery)
+        else:
+            delivery.abandon()
 
     def _launch(self, ways: Sequence[Way]) -> None:
         """All ways are open before the first stream starts, so that rounds know whom to wait for.
@@ -217,6 +223,7 @@ class Run:
             with self._changed:
                 self._ways.pop(way.stream.source_id, None)
                 self._going -= 1
+            self.deliveries.forget(way.stream.source_id)
 
     def _opened(self, way: Way) -> Callable[[], None]:
         """Open a stream's lanes."""
@@ -234,6 +241,7 @@ class Run:
         stages: list[Stage] = [*way.head, *way.made]
 
         def ended(stream: Stream, fatal: bool) -> None:
+            way.outlets.end()
             way.release(self._limit(_GRACE) or time.monotonic() + _GRACE)
             self._ended(stream, fatal)
 

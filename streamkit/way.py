@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streamkit.delivery import Delivery, Intake
+from streamkit.errors import ClosedError
 from streamkit.frame import VideoFrame
 from streamkit.models.opened import StreamModels
-from streamkit.predictions import Result
 from streamkit.scheduler import Lane
 from streamkit.streams.steps import Stage
 from streamkit.streams.stream import Stream
@@ -29,28 +29,42 @@ class Outlets:
         self._feeds: dict[Delivery, Intake] = {}
         self._now: tuple[Intake, ...] = ()
         self._kind: tuple[bool, int] | None = None
+        self._over = False
 
     def __iter__(self) -> Iterator[Intake]:
         return iter(self._now)
 
-    def feed(self, delivery: Delivery) -> None:
-        """Lead into this sink, too; ``ClosedError`` where it takes nothing any more."""
+    def feed(self, delivery: Delivery) -> bool:
+        """Lead into this sink, too, and whether that is new. A stream that has ended leads nowhere,
+        for the sink would wait for it, and none into a sink that takes nothing any more."""
         with self._lock:
-            if delivery in self._feeds:
-                return
-            self._feeds[delivery] = intake = delivery.open()
+            if self._over or delivery in self._feeds:
+                return False
+            try:
+                self._feeds[delivery] = intake = delivery.open()
+            except ClosedError:
+                return False
             self._now = tuple(self._feeds.values())
             if self._kind is not None:
                 live, burst = self._kind
                 delivery.adopt(intake, live=live, burst=burst)
+            return True
 
-    def part(self, delivery: Delivery) -> None:
-        """Lead there no more; what waits there is written."""
+    def end(self, *, discard: bool = False) -> None:
+        """Nothing comes any more."""
+        with self._lock:
+            self._over = True
+        for intake in self:
+            intake.close(discard=discard)
+
+    def part(self, delivery: Delivery, *, discard: bool = False) -> bool:
+        """Lead there no more, and whether it did; what waits there is written, or dropped."""
         with self._lock:
             intake = self._feeds.pop(delivery, None)
             self._now = tuple(self._feeds.values())
         if intake is not None:
-            intake.close()
+            intake.close(discard=discard)
+        return intake is not None
 
     def adopt(self, *, live: bool, burst: int) -> None:
         """It is known what kind of stream it is."""
@@ -60,18 +74,14 @@ class Outlets:
                 delivery.adopt(intake, live=live, burst=burst)
 
 
-class _LetGo:
-    """Leaves behind a stage that asked models, and is ended like one, on the stream's thread."""
+@dataclass(frozen=True, slots=True)
+class Restaging:
+    """Other stages of one stream, made and ready."""
 
-    def __init__(self, models: StreamModels) -> None:
-        self._models = models
-
-    def __call__(self, result: Result) -> Result:
-        return result
-
-    def end(self, result: Result) -> Result:
-        self._models.close(time.monotonic() + _GRACE)
-        return result
+    go_over: Callable[[], None] = lambda: None
+    """To them with the next frame; those that leave end before it."""
+    give_up: Callable[[], None] = lambda: None
+    """Let go of the new ones instead; nothing has changed."""
 
 
 @dataclass(eq=False)
@@ -99,36 +109,38 @@ class Way:
     def bound(self, stages: Sequence[Stage], models: StreamModels) -> Sequence[Stage]:
         """Its stages, with the models they ask loaded."""
         self.models = models
-        for stage in stages:
-            if (bind := getattr(stage, "bind", None)) is not None:
-                self._asked[id(stage)] = own = models.branch()
-                try:
+        try:
+            for stage in stages:
+                if (bind := getattr(stage, "bind", None)) is not None:
+                    self._asked[id(stage)] = own = models.branch()
                     bind(own)
-                except BaseException:
-                    own.close(time.monotonic() + _GRACE)
-                    raise
+        except BaseException:
+            self._unbind(stages)
+            raise
         return stages
 
-    def _without(self, leaving: Sequence[Stage]) -> Sequence[Stage]:
-        """Behind stages that leave, what lets go of the models they asked."""
-        asked = [self._asked.pop(id(stage), None) for stage in leaving]
-        return [*leaving, *(_LetGo(models) for models in asked if models is not None)]
+    def _unbind(self, stages: Sequence[Stage]) -> None:
+        """Let go of the models that these stages asked."""
+        until = time.monotonic() + _GRACE
+        for stage in stages:
+            if (models := self._asked.pop(id(stage), None)) is not None:
+                models.close(until)
 
     def feed(self, delivery: Delivery) -> None:
         """Lead into this sink, if it wants what this stream gives; else no more."""
         stream = self.stream
         if not delivery.wants(stream.key):
-            self.outlets.part(delivery)
-        else:
-            self.outlets.feed(delivery)
+            records = delivery.takes_packets
+            if self.outlets.part(delivery, discard=records) and records:
+                delivery.forget(stream.source_id)  # else it would go on without results
+        elif self.outlets.feed(delivery):
             private = any(getattr(stage, "redacts", False) for stage in self.made)
             ring = stream.ring if stream.options.keep_packets and not private else None
             delivery.introduce(stream.source_id, lambda: stream.name, ring)
 
-    def restaged(self, makers: Sequence[Callable[[], Stage]]) -> Callable[[], None]:
-        """Make those of its stages that it does not have, and how to go over to all of them with
-        the next frame. One whose maker equals an old one's stays, with what it remembers. Raises
-        what a stage is made with."""
+    def restaged(self, makers: Sequence[Callable[[], Stage]]) -> Restaging:
+        """Make those of its stages that it does not have. One whose maker equals an old one's
+        stays, with what it remembers. Raises what a stage is made with."""
         old = list(zip(self.makers, self.made, strict=True))
         stages: list[Stage] = []
         new: list[Stage] = []
@@ -142,10 +154,10 @@ class Way:
 
         def go_over() -> None:
             self.makers, self.made = tuple(makers), stages
-            leaving = self._without([stage for _, stage in old])
-            self.stream.restage([*self.head, *stages], leaving)
+            leaving = [stage for _, stage in old]
+            self.stream.restage([*self.head, *stages], leaving, lambda: self._unbind(leaving))
 
-        return go_over
+        return Restaging(go_over, lambda: self._unbind(new))
 
     def stop(self) -> None:
         """End its stream; what is on its way is dropped, counted."""
@@ -157,8 +169,7 @@ class Way:
         """Let nothing more through: its thread has ended, or is left behind, or never began."""
         if self.lane is not None:
             self.lane.close(discard=True)
-        for outlet in self.outlets:
-            outlet.close(discard=True)
+        self.outlets.end(discard=True)
 
     def let_go(self) -> None:
         """Let nothing more through but the events with which its stream ends."""

@@ -90,6 +90,30 @@ def test_events_of_a_source_that_is_removed_arrive_with_those_of_its_end() -> No
     assert len(ended) == 2
 
 
+def test_what_a_stuck_sink_did_not_get_is_counted_to_the_last() -> None:
+    hurried, raised = threading.Event(), list[int]()
+
+    class Stuck(Eventful):
+        def hurry(self) -> None:
+            hurried.set()
+
+    def each(result: Result) -> Result:
+        raised.append(result.frame.frame_id)
+        at = result.frame.timestamp
+        result.events = (Event("test.each", 0, "rule", at, result.frame.frame_id),)
+        return result
+
+    stuck = Stuck(before=lambda _: hurried.wait(20))
+    run = InferencePipeline.init_with_custom_logic(
+        Camera(fps=400), numbers, stages=[lambda: each], sinks=[stuck]
+    )
+    with run:
+        until(lambda: len(raised) == 66)  # one is written, 64 wait, one waits to be let in
+    (account,), (stream,) = run.stats()["sinks"], run.stats()["streams"]
+    assert stream["captured"] == stream["delivered"] + sum(stream["dropped"].values())
+    assert account["written"] + account["dropped"]["stopped"] == len(raised)
+
+
 def test_the_end_of_a_run_waits_until_its_events_are_sent(tmp_path: Path) -> None:
     with receiver() as there:
         there.faults.extend([status(500)] * 3)

@@ -109,6 +109,7 @@ def test_messages_are_deleted(run: Run) -> None:
         (["purge", "--id", "x"], "--dead, --sent or --waiting"),
         (["replay", "--from", "yesterday"], "'yesterday' is no moment"),
         (["status", "--outbox", "/no/such/file"], "no outbox at /no/such/file"),
+        (["status", "--outbox", __file__], "test_outbox_cli.py is no outbox"),
     ],
 )
 def test_wrong_commands_explain_themselves(run: Run, arguments: list[str], said: str) -> None:

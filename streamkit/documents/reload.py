@@ -15,6 +15,7 @@ from streamkit.errors import ConfigError
 from streamkit.options import SourceReference, StreamPlan, plan, usual_options
 from streamkit.streams.options import STREAM_OPTIONS, StreamOptions
 from streamkit.streams.steps import Stage
+from streamkit.way import Restaging
 
 if TYPE_CHECKING:
     from streamkit.pipeline import InferencePipeline
@@ -186,41 +187,57 @@ def _options(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 def _apply(pipeline: InferencePipeline, changes: _Changes) -> None:
     """First all that can fail, then what cannot."""
     made: list[tuple[Maker, Delivery | None]] = []
+    staged: list[Restaging] = []
     try:
-        go_over = _prepared(pipeline, changes, made)
+        _prepare(pipeline, changes, made, staged)
     except BaseException:
         for unused in [delivery for _, delivery in made if delivery is not None]:
             unused.abandon()
+        for stages in staged:
+            stages.give_up()
         raise
+    _commit(pipeline, changes, made, staged)
+
+
+def _commit(
+    pipeline: InferencePipeline,
+    changes: _Changes,
+    made: list[tuple[Maker, Delivery | None]],
+    staged: list[Restaging],
+) -> None:
+    """Sinks that record packets come when their sources keep them and hide nothing, and before new
+    sources, of which they are to have everything."""
     pipeline.set_usual(changes.usual)
+    for stages in staged:
+        stages.go_over()
+    for source_id, options in changes.reconfigured.items():
+        pipeline.reconfigure_source(source_id, **options)
     for maker, delivery in made:
         pipeline.add_sink(maker, delivery)
-    for step in go_over:
-        step()
-    _change_sources(pipeline, changes)
+    _exchange_sources(pipeline, changes)
     for before, after in changes.rewired:
         pipeline.rewire_sink(before, after)
     for maker in changes.sinks_removed:
         pipeline.remove_sink(maker)
 
 
-def _prepared(
-    pipeline: InferencePipeline, changes: _Changes, made: list[tuple[Maker, Delivery | None]]
-) -> list[Callable[[], None]]:
-    """Make the new sinks and stages, and change the model; how to go over to the stages."""
+def _prepare(
+    pipeline: InferencePipeline,
+    changes: _Changes,
+    made: list[tuple[Maker, Delivery | None]],
+    staged: list[Restaging],
+) -> None:
+    """Make the new sinks and stages, and change the model."""
     for maker in changes.sinks_added:
         made.append((maker, pipeline.made_sink(maker)))
-    staged = changes.restaged.items()
-    go_over = [pipeline.restaged(source_id, makers) for source_id, makers in staged]
+    for source_id, makers in changes.restaged.items():
+        staged.append(pipeline.restaged(source_id, makers))
     if changes.model is not None:
         model_id, asked = changes.model
         pipeline.change_model(model_id, **asked)
-    return go_over
 
 
-def _change_sources(pipeline: InferencePipeline, changes: _Changes) -> None:
-    for source_id, options in changes.reconfigured.items():
-        pipeline.reconfigure_source(source_id, **options)
+def _exchange_sources(pipeline: InferencePipeline, changes: _Changes) -> None:
     for reference in changes.added:
         pipeline.add_source(reference)
     for source_id in changes.removed:

@@ -19,8 +19,8 @@ from streamkit.policy import LanePolicy, Overflow, Share
 from streamkit.predictions import Prediction
 
 if TYPE_CHECKING:
-    from streamkit.lane import Lane
     from streamkit.models.lease import Lease
+    from streamkit.models.shared import SharedModel
 
 log = logging.getLogger(__name__)
 
@@ -30,18 +30,78 @@ Own: TypeAlias = tuple[str | Path, InferenceOptions]
 """The pipeline's model, and what it is asked for."""
 
 
-class OpenedModel:
-    """One stage's way to a model (``asking.OpenModel``).
+class Ask:
+    """Pictures that go through a shared model together, once, beside the frames of streams: a lane
+    of their own, so that everybody gets his turn, and what is late is left behind with it."""
 
-    Each ``ask`` is a lane of its own: what is late is left behind with it, and whoever stops the
-    stream closes it.
-    """
+    def __init__(
+        self,
+        shared: SharedModel,
+        pictures: Sequence[Image],
+        options: InferenceOptions,
+        priority: int = 0,
+    ) -> None:
+        self._pictures, self._model_id = pictures, shared.model.model_id
+        self._given_up: BaseException | None = None
+        count = max(1, len(pictures))
+        self._lane = shared.open(
+            on_drop=_forget,
+            options=options,
+            policy=LanePolicy(count, Overflow.WAIT),
+            share=Share(priority),
+            window=count,
+            lenient=True,
+        )
+
+    def answers(self, until: float | None = None) -> list[Answer]:
+        """One for each picture, in their order; at most until then (monotonic seconds). Raises what
+        it was given up with."""
+        answers: dict[int, Answer] = {}
+        try:
+            now = datetime.now(UTC)
+            self._lane.put_all(VideoFrame(image, i, now) for i, image in enumerate(self._pictures))
+            while len(answers) < len(self._pictures):
+                left = None if until is None else until - time.monotonic()
+                frame, answers[frame.frame_id] = self._lane.get(left)
+                self._lane.release()
+        except TimeoutError:
+            pass
+        except ClosedError as error:
+            if self._given_up is not None:
+                raise self._given_up from None
+            raise ClosedError(f"{self._model_id} was let go of before it answered") from error
+        finally:
+            self._lane.close(discard=True)
+        return [answers.get(i, Unanswered()) for i in range(len(self._pictures))]
+
+    def predictions(self) -> list[Prediction]:
+        """The same, of all of them. Raises what the model failed with."""
+        return _certain(self.answers(), self._model_id)
+
+    def give_up(self, error: BaseException) -> None:
+        """Nobody waits for it any more: what has not begun never will. From any thread."""
+        self._given_up = error
+        self._lane.close(error, discard=True)
+
+
+def _certain(answers: Sequence[Answer], model_id: str) -> list[Prediction]:
+    found: list[Prediction] = []
+    for answer in answers:
+        if isinstance(answer, Unanswered):
+            raise answer.error or InferenceError(f"{model_id} did not answer")
+        found.append(answer)
+    return found
+
+
+class OpenedModel:
+    """One stage's way to a model (``asking.OpenModel``). Whoever stops the stream gives up what it
+    is asking."""
 
     def __init__(self, lease: Lease, options: InferenceOptions, most: int, priority: int) -> None:
         self._lease, self._shared = lease, lease.shared
         self._options, self._most, self._priority = options, most, priority
         self._lock = threading.Lock()
-        self._lane: Lane[VideoFrame] | None = None
+        self._asking: Ask | None = None
         self._closed = False
         self._failures = Throttle()
 
@@ -62,12 +122,7 @@ class OpenedModel:
 
     def __call__(self, pictures: Sequence[Image]) -> list[Prediction]:
         """See ``OpenModel``."""
-        predictions: list[Prediction] = []
-        for answer in self.ask(pictures):
-            if isinstance(answer, Unanswered):
-                raise answer.error or InferenceError(f"{self.model_id} did not answer")
-            predictions.append(answer)
-        return predictions
+        return _certain(self.ask(pictures), self.model_id)
 
     def ask(self, pictures: Sequence[Image], within: float | None = None) -> list[Answer]:
         """See ``OpenModel``."""
@@ -81,41 +136,16 @@ class OpenedModel:
         return answers
 
     def _round(self, pictures: Sequence[Image], until: float | None) -> list[Answer]:
-        answers: dict[int, Answer] = {}
-        lane = self._opened(len(pictures))
-        try:
-            now = datetime.now(UTC)
-            lane.put_all(VideoFrame(image, i, now) for i, image in enumerate(pictures))
-            while len(answers) < len(pictures):
-                left = None if until is None else until - time.monotonic()
-                frame, answers[frame.frame_id] = lane.get(left)
-                lane.release()
-        except TimeoutError:
-            pass
-        finally:
-            self._left(lane)
-        return [answers.get(i, Unanswered()) for i in range(len(pictures))]
-
-    def _opened(self, count: int) -> Lane[VideoFrame]:
-        """A way for so many pictures at once. Raises ``ClosedError``."""
         with self._lock:
             if self._closed:
                 raise ClosedError(f"{self.model_id}: the stream is being stopped")
-            self._lane = self._shared.open(
-                on_drop=_forget,
-                options=self._options,
-                policy=LanePolicy(count, Overflow.WAIT),
-                share=Share(self._priority),
-                window=count,
-                lenient=True,
-            )
-            return self._lane
-
-    def _left(self, lane: Lane[VideoFrame]) -> None:
-        """What still waits is not looked at any more."""
-        with self._lock:
-            self._lane = None
-        lane.close(discard=True)
+            asking = Ask(self._shared, pictures, self._options, self._priority)
+            self._asking = asking
+        try:
+            return asking.answers(until)
+        finally:
+            with self._lock:
+                self._asking = None
 
     @property
     def closed(self) -> bool:
@@ -125,9 +155,9 @@ class OpenedModel:
     def interrupt(self) -> None:
         """Whoever waits for an answer meets ``ClosedError``, now and from now on."""
         with self._lock:
-            self._closed, lane = True, self._lane
-        if lane is not None:
-            lane.close(ClosedError("the stream is being stopped"), discard=True)
+            self._closed, asking = True, self._asking
+        if asking is not None:
+            asking.give_up(ClosedError("the stream is being stopped"))
 
     def close(self, until: float | None = None) -> None:
         """Let the model go."""

@@ -40,6 +40,8 @@ class Timings:
     finish: Histogram = field(default_factory=Histogram)
     from_planes: Histogram = field(default_factory=Histogram)
     """``prepare`` of those frames that were scaled before their colours were converted."""
+    batch: Histogram = field(default_factory=Histogram)
+    """Frames of each run."""
 
 
 @dataclass(slots=True, eq=False)
@@ -302,6 +304,7 @@ class SharedModel:
         self, geometries: Sequence[Any], began: float, prepared: float, ran: float
     ) -> None:
         finished, count = time.perf_counter(), len(geometries)
+        self.timings.batch.add(count)
         for geometry in geometries:
             self.timings.prepare.add((prepared - began) / count)
             if getattr(geometry, "from_planes", False):

@@ -97,10 +97,12 @@ class Outboxes:
         way.destination.close()
         if used.ways:
             return
-        queue.close()
-        with self._lock:
-            if not any(place == path for place, _ in self._used) and path in self._stores:
-                self._stores.pop(path).close()
+        try:
+            queue.close()
+        finally:
+            with self._lock:
+                if not any(place == path for place, _ in self._used) and path in self._stores:
+                    self._stores.pop(path).close()
 
 
 @functools.cache

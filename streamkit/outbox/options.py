@@ -6,15 +6,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator
 
 from streamkit import plugins
 from streamkit.errors import ConfigError
 from streamkit.settings import Settings
 
 OnFull: TypeAlias = Literal["drop_oldest", "refuse", "block"]
-OutboxGiven: TypeAlias = str | Path | Mapping[str, Any] | None
-"""The option ``outbox`` of every sink that sends: a path, or ``OutboxOptions`` by name."""
+
+
+def _checked(given: str | Path | Mapping[str, Any] | None) -> Any:
+    OutboxOptions.of(given)
+    return given
+
+
+OutboxGiven: TypeAlias = Annotated[str | Path | Mapping[str, Any] | None, AfterValidator(_checked)]
+"""The option ``outbox`` of every sink that sends: a path, or ``OutboxOptions`` by name, which are
+looked at with all other options of a document."""
 
 _DAY = 86_400.0
 _MIB = 1 << 20

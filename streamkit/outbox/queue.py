@@ -186,13 +186,16 @@ class Queue:
             return len(self._shelter)
 
     def close(self) -> None:
-        """End the sender; what is not sent stays on the disk."""
+        """End the sender; what is not sent stays on the disk. Raises ``OutboxError`` where it never
+        took some: those are lost."""
         self._closing.set()
         self._sender.stop()
         if not self.settle():
             self.lost += len(self._shelter)
-            log.error("%s: %d events are lost: the disk never took them", self.name, self.lost)
-        elif unsent := self._unsent():
+            code = self.code or OutboxErrorCode.FAILED
+            text = f"{self.name}: {self.lost} events are lost: the disk never took them"
+            raise OutboxError(text, code)
+        if unsent := self._unsent():
             log.warning(
                 "%s: %d events wait in %s; they are sent at the next start",
                 self.name, unsent, self.store.path,

@@ -19,7 +19,10 @@ _MAGIC: Final = 0x736B6F62
 """SQLite's ``application_id``: skob."""
 _BUSY: Final = 1.0
 """Seconds to wait for another process's transaction; they take milliseconds."""
-_OPENING: Final = 10.0
+OPENING: Final = 10.0
+"""Seconds for which the first to open waits for another process that makes it, or looks it over."""
+OPENING_AGAIN: Final = 0.2
+"""The same for all later ones: meanwhile events wait in memory, and a stop may wait for this."""
 _LOG_PAGES: Final = 256
 """1 MiB of log beside the file, which it keeps: some room for notes when the disk is full."""
 
@@ -83,14 +86,16 @@ class _DamagedError(Exception):
     """It is no outbox, or not a whole one."""
 
 
-def open_file(path: Path, *, durable: bool) -> sqlite3.Connection:
+def open_file(path: Path, *, durable: bool, patience: float = OPENING) -> sqlite3.Connection:
     """The outbox at ``path``, made if need be; a damaged one is moved aside, and that is told.
+
+    ``patience``: seconds to wait for another process that is opening it.
 
     Raises ``OutboxError`` where there can be none.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=_OPENING):  # nobody else makes it, or moves it aside
+        with FileLock(f"{path}.lock", timeout=patience):  # nobody else makes it, or moves it aside
             try:
                 return _connected(path, durable)
             except _DamagedError as error:

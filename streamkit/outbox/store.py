@@ -18,7 +18,7 @@ from typing import Any, Final
 from streamkit.errors import OutboxError, OutboxErrorCode
 from streamkit.outbox.base import Message
 from streamkit.outbox.options import OutboxOptions
-from streamkit.outbox.schema import is_damage, open_file, translated
+from streamkit.outbox.schema import OPENING, OPENING_AGAIN, is_damage, open_file, translated
 from streamkit.outbox.timeline import Timeline
 
 
@@ -77,7 +77,7 @@ class Store:
         self._resumed = False
         with self._lock:
             try:
-                self._connection()
+                self._connection(OPENING)
             except OutboxError as error:
                 if error.code not in _MAY_PASS:
                     raise
@@ -102,9 +102,9 @@ class Store:
                     self._let_go()
                 raise translated(error, self.path) from error
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self, patience: float = OPENING_AGAIN) -> sqlite3.Connection:
         if self._db is None:
-            self._db = open_file(self.path, durable=self.durable)
+            self._db = open_file(self.path, durable=self.durable, patience=patience)
         if not self._resumed:
             found = self._db.execute("SELECT time, wall FROM timeline").fetchone()
             self.timeline.resume(*(found or (0.0, self.timeline.clock.wall())))

@@ -102,7 +102,7 @@ class PacketRing:
         with self._lock:
             later: _Group | None = None
             for group in reversed(self._groups):
-                if later is not None and group.at > later.at + _BACK:
+                if later is not None and (group.at > later.at + _BACK or _over(group, later, at)):
                     break
                 later = group
                 if group.at <= at:
@@ -150,3 +150,9 @@ class PacketRing:
         group = self._groups.popleft()
         self._size -= group.size
         self._evicted += len(group.packets)
+
+
+def _over(group: _Group, later: _Group, at: float) -> bool:
+    """The connection ended before ``at``: its last pictures show nothing of that time."""
+    ended = group.packets[-1].track is not later.packets[0].track
+    return ended and group.packets[-1].at < at

@@ -13,12 +13,13 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import SecretStr
 
 from streamkit.errors import StreamkitError
 from streamkit.models.ids import parse
 from streamkit.models.keys import secret
+from streamkit.server.described import page
 from streamkit.server.failures import INTERNAL, answer_to
 from streamkit.server.fetching import Fetcher
 from streamkit.server.guard import Guard, loopback
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 OPEN: Final = (
     "/",
     "/docs",
-    "/redoc",
     "/info",
     "/openapi.json",
     "/healthz",
@@ -57,7 +57,9 @@ def create_app(services: Services) -> FastAPI:
         loading.cancel()
         await anyio.to_thread.run_sync(services.close)
 
-    app = FastAPI(title="streamkit", version=VERSION, lifespan=life)
+    # FastAPI's own page is made by scripts of another server, which a camera's network cannot reach
+    # and which would run as a page of this one.
+    app = FastAPI(title="streamkit", version=VERSION, lifespan=life, docs_url=None, redoc_url=None)
     _errors(app)
     _routes(app, services)
     if services.workspace is not None:
@@ -73,6 +75,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(
         Guard,
         most=settings.max_body_bytes,
+        room=max(settings.max_body_bytes, settings.max_bodies_bytes),
         seconds=settings.body_timeout,
         per_minute=settings.requests_per_minute,
         origins=settings.allow_origins,
@@ -94,6 +97,8 @@ async def _preload(services: Services) -> None:
 
 
 def _routes(app: FastAPI, services: Services) -> None:
+    app.get("/docs", include_in_schema=False)(lambda: HTMLResponse(page(app.openapi())))
+    app.get("/", include_in_schema=False)(lambda: RedirectResponse("docs"))
     fetcher = Fetcher.of(services.settings)
     app.include_router(pipeline_routes(services, services.hosting))
     app.include_router(service_routes(services))

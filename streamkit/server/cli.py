@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import socket
+import threading
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from streamkit.errors import ConfigError
 from streamkit.server.guard import loopback
 from streamkit.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from streamkit.server.services import Services
+
+log = logging.getLogger(__name__)
+
+_ENOUGH: Final = 2.5
+"""Seconds after which nobody is waited for: a download of a model, a picture that does not come."""
 
 Host = Annotated[str | None, typer.Option("--host", help="The address to listen at.")]
 Port = Annotated[int | None, typer.Option("--port", help="The port; 0: any that is free.")]
@@ -49,9 +63,12 @@ def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
     import uvicorn
 
     from streamkit.server.app import create_app
+    from streamkit.server.logs import write_json
     from streamkit.server.services import Services
     from streamkit.settings import Settings
 
+    if settings.log_format == "json":
+        write_json()
     services = Services.of(settings, Settings.load())
     if pipelines is not None:
         services.hosting.adopt(_folder(pipelines))
@@ -62,6 +79,7 @@ def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
         app,
         log_level="warning",
         lifespan="on",
+        log_config=None if settings.log_format == "json" else uvicorn.config.LOGGING_CONFIG,
         access_log=False,  # it would show queries, and with them keys
         server_header=False,
         timeout_graceful_shutdown=1,
@@ -70,8 +88,32 @@ def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
     )
     name = f"[{host}]" if ":" in host else host
     typer.echo(f"listening at http://{name}:{port}, described at http://{name}:{port}/docs")
+    server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
-        uvicorn.Server(config).run(sockets=[listening])
+        _ended_in_time(server, services)
+        server.run(sockets=[listening])
+
+
+def _ended_in_time(server: uvicorn.Server, services: Services) -> None:
+    """From the first signal on, pipelines end while requests are still answered; and what sits in
+    foreign code then keeps the process no longer than it may take."""
+    usual = server.handle_exit
+
+    def end() -> None:
+        services.hosting.close()
+        time.sleep(max(0.0, _ENOUGH - (time.monotonic() - told[0])))
+        log.warning("left behind: %d threads", threading.active_count() - 1)
+        os._exit(0)
+
+    told: list[float] = []
+
+    def handle_exit(number: int, frame: object) -> None:
+        if not told:
+            told.append(time.monotonic())
+            threading.Thread(target=end, daemon=True, name="streamkit stop").start()
+        usual(number, frame)  # type: ignore[arg-type]
+
+    server.handle_exit = handle_exit  # type: ignore[assignment,method-assign]
 
 
 def _folder(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +42,8 @@ _KINDS: Final[tuple[tuple[type[StreamkitError], int], ...]] = (
     (StreamOperationNotAllowedError, 409),
     (ClosedError, 503),
 )
+_PATH: Final = re.compile(r"(?<![\w:/.~-])~?/(?:[^\s/'\",;:()]+/)+")
+"""All but the last part of a path: where things lie on the server is nobody's business."""
 BUSY: Final = 1
 """Seconds after which a client may try again, where nothing else is known."""
 
@@ -84,7 +87,12 @@ def answer_to(error: StreamkitError) -> Answer:
     if status == 503:
         wait = getattr(error, "retry_after", None) or BUSY
         headers = {"Retry-After": str(math.ceil(wait))}
-    return Answer(status, str(error), str(error.code), headers)
+    return Answer(status, told(error), str(error.code), headers)
+
+
+def told(error: StreamkitError) -> str:
+    """The text of an error, for those who are not on this machine."""
+    return _PATH.sub(".../", str(error))
 
 
 def _status(error: StreamkitError) -> int:

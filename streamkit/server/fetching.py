@@ -52,7 +52,12 @@ class Fetcher:
             raise PictureError(f"the URL was not read within {self._seconds:g} s.") from None
         except httpx.TooManyRedirects:
             raise PictureError(f"more than {REDIRECTS} redirects.") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError):
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            httpx.StreamError,
+            UnicodeError,  # a name that is none
+        ):
             raise PictureError("the URL cannot be fetched.") from None
 
     async def _fetch(self, policy: Policy, url: str) -> bytes:

@@ -33,14 +33,18 @@ class Guard:
         app: Asgi,
         *,
         most: int,
+        room: int,
         seconds: float,
         per_minute: int,
         origins: Sequence[str] = (),
         local: bool = False,
     ) -> None:
-        """``origins``: of web pages that may ask, besides the server's own. ``local``: it listens
-        to this machine only, so it is called by no other name."""
-        self._app, self._most, self._seconds = app, most, seconds
+        """``most``: bytes of one body; ``room``: of all that are here. ``origins``: of web pages
+        that may ask, besides the server's own. ``local``: it listens to this machine only, so it is
+        called by no other name."""
+        self._app, self._most, self._room, self._seconds = app, most, room, seconds
+        self._held = 0
+        """Bytes of bodies of requests that are not answered yet."""
         self._origins, self._local = origins, local
         self._limit = per_minute
         self._asked: cachetools.TTLCache[str, list[float]]
@@ -59,41 +63,56 @@ class Guard:
             await self._app(scope, receive, send)
             return
         refused = refused or self._too_often(scope) or _too_large(scope, self._most)
-        body = b""
-        if refused is None:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    body, refused = await self._read(receive)
-            except TimeoutError:
-                refused = Answer(408, f"not here within {self._seconds:g} s", "BODY_TIMEOUT")
         if refused is not None:
             await _answer(send, refused)
             return
-        await self._app(scope, _again(body, receive), send)
+        body, size = bytearray(), 0
+        try:
+            refused = await self._taken(receive, body)
+            if refused is not None:
+                await _answer(send, refused)
+                return
+            whole, size = bytes(body), len(body)
+            body.clear()
+            await self._app(scope, _again(whole, receive), send)
+        finally:
+            self._held -= size + len(body)
 
-    async def _read(self, receive: Receive) -> tuple[bytes, Answer | None]:
-        parts, size = [], 0
+    async def _taken(self, receive: Receive, body: bytearray) -> Answer | None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._read(receive, body)
+        except TimeoutError:
+            return Answer(408, f"not here within {self._seconds:g} s", "BODY_TIMEOUT")
+
+    async def _read(self, receive: Receive, body: bytearray) -> Answer | None:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return b"", Answer(499, "the client hung up", "CLIENT_CLOSED_REQUEST")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._most:
-                return b"", _oversize(self._most)
+                return Answer(499, "the client hung up", "CLIENT_CLOSED_REQUEST")
+            part = message.get("body", b"")
+            body += part
+            self._held += len(part)
+            if len(body) > self._most:
+                return _oversize(self._most)
+            if self._held > self._room:
+                text = f"requests under way have more than {self._room} bytes; try again"
+                return Answer(503, text, "SERVER_BUSY", {"Retry-After": "1"})
             if not message.get("more_body", False):
-                return b"".join(parts), None
+                return None
 
     def _foreign(self, scope: Scope) -> Answer | None:
         """A page of somebody else's, in a browser on this machine, is not to be answered."""
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
-        if self._local and not loopback(urlsplit(f"//{host}").hostname or ""):
+        if self._local and not loopback(_hostname(f"//{host}")):
             return Answer(403, f"this server is not called {host!r}", "HOST_REFUSED")
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if not origin or "*" in self._origins or origin in self._origins:
+        if "*" in self._origins or origin in self._origins:
             return None
-        if urlsplit(origin).netloc == host:
+        if not origin:
+            return _embedded(headers)
+        if host and origin.partition("://")[2] == host:
             return None
         text = f"pages of {origin} may not ask here (ALLOW_ORIGINS)"
         return Answer(403, text, "ORIGIN_REFUSED")
@@ -117,6 +136,21 @@ def loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _embedded(headers: dict[bytes, bytes]) -> Answer | None:
+    """A picture or script in somebody's page asks without saying where from; a link may."""
+    foreign = headers.get(b"sec-fetch-site") == b"cross-site"
+    if not foreign or headers.get(b"sec-fetch-mode") == b"navigate":
+        return None
+    return Answer(403, "other pages may not ask here (ALLOW_ORIGINS)", "ORIGIN_REFUSED")
+
+
+def _hostname(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # brackets that are not closed
+        return ""
 
 
 def _too_large(scope: Scope, most: int) -> Answer | None:

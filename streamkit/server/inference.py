@@ -15,13 +15,13 @@ import cv2
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from streamkit.errors import StreamkitError
+from streamkit.errors import ClosedError, StreamkitError
 from streamkit.frame import Image
 from streamkit.models.base import InferenceOptions
 from streamkit.models.devices import cores
 from streamkit.models.ids import ModelId
+from streamkit.models.opened import Ask
 from streamkit.predictions import Detections, MaskFormat, Prediction
-from streamkit.server.calls import Call
 from streamkit.server.drawing import Look, drawn
 from streamkit.server.failures import HttpError
 from streamkit.server.shelf import Shelf
@@ -68,6 +68,7 @@ class Desk:
         self.shelf, self._timeout, self._room = shelf, timeout, room
         self.asked = 0
         """Questions under way."""
+        self._works: set[_Work] = set()
         slots = min(room, max(_SLOTS, 4 * cores()))
         self._turns = asyncio.Semaphore(slots)
         self._pool = ThreadPoolExecutor(slots, "streamkit request")
@@ -86,21 +87,23 @@ class Desk:
 
     async def _raced(self, request: Request, question: Question) -> Reply:
         work = _Work(self.shelf, question)
+        self._works.add(work)
         answer = asyncio.ensure_future(self._turn(work))
+        answer.add_done_callback(lambda _: self._works.discard(work))
         gone = asyncio.ensure_future(_gone(request))
         timeout = min(self._timeout, _patience(request) or self._timeout)
         both: set[asyncio.Future[Any]] = {answer, gone}
         try:
             done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the server ends
+            _abandon(work, answer, _left())
+            raise
         finally:
             gone.cancel()
         if answer in done:
             return answer.result()
         error = _left() if gone in done else _late(timeout)
-        work.give_up(error)
-        if not work.begun:
-            answer.cancel()
-        answer.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody else will
+        _abandon(work, answer, error)
         raise error
 
     async def _turn(self, work: _Work) -> Reply:
@@ -109,8 +112,17 @@ class Desk:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work.run)
 
     def close(self) -> None:
-        """Wait for nobody."""
+        """Wait for nobody; who still waits for an answer is told."""
+        for work in list(self._works):
+            work.give_up(ClosedError("the server is stopping"))
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _abandon(work: _Work, answer: asyncio.Future[Reply], error: StreamkitError) -> None:
+    work.give_up(error)
+    if not work.begun:
+        answer.cancel()
+    answer.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody else will
 
 
 class _Work:
@@ -120,13 +132,13 @@ class _Work:
         self._shelf, self._question = shelf, question
         self.begun = False
         """Its turn has come."""
-        self._call: Call | None = None
+        self._asking: Ask | None = None
         self._given_up: StreamkitError | None = None
 
     def give_up(self, error: StreamkitError) -> None:
         self._given_up = error
-        if self._call is not None:
-            self._call.give_up(error)
+        if self._asking is not None:
+            self._asking.give_up(error)
 
     def run(self) -> Reply:
         question, began = self._question, time.perf_counter()
@@ -135,9 +147,9 @@ class _Work:
         self._still_wanted()
         known = str(question.model) in self._shelf.names()
         with self._shelf.using(question.model, question.key) as shared:
-            self._call = call = Call(shared, pictures, question.options)
+            self._asking = asking = Ask(shared, pictures, question.options)
             self._still_wanted()
-            predictions = call.answer()
+            predictions = asking.predictions()
             name = shared.model.model_id
         seconds = time.perf_counter() - began
         bodies = [_body(question, found, seconds) for found in predictions]

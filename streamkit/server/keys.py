@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import threading
 from collections.abc import Callable
 
 import cachetools
@@ -63,11 +64,13 @@ class Workspace:
     def __init__(self, name: str, workspace_of: Callable[[SecretStr], str | None]) -> None:
         """``workspace_of`` asks whose key it is; ``None`` for a key nobody knows. May raise."""
         self._name, self._workspace_of = name, workspace_of
+        self._lock = threading.Lock()
         self._accepted: cachetools.TTLCache[str, bool] = cachetools.TTLCache(10_000, _HOUR)
 
     def knows(self, key: SecretStr) -> bool:
         """Whether it was accepted within the hour."""
-        return fingerprint(key) in self._accepted
+        with self._lock:
+            return fingerprint(key) in self._accepted
 
     def accepts(self, key: SecretStr | None) -> bool:
         """Whether a key may ask anything at all; asks the authority where it is not remembered."""
@@ -77,5 +80,6 @@ class Workspace:
             return True
         if self._workspace_of(key) != self._name:
             return False
-        self._accepted[fingerprint(key)] = True
+        with self._lock:
+            self._accepted[fingerprint(key)] = True
         return True

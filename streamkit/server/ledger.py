@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from streamkit.errors import ConfigError
+from streamkit.server.failures import HttpError
 
 _SCHEMA: Final = """
 create table if not exists pipelines (
@@ -65,8 +66,13 @@ class Ledger:
         return [Entry(row[0], orjson.loads(row[1]), bool(row[2])) for row in rows]
 
     def _do(self, statement: str, *values: object) -> list[Any]:
-        with self._lock:
-            return self._file.execute(statement, values).fetchall()
+        """Raises 503: a full disk, a server that has stopped."""
+        try:
+            with self._lock:
+                return self._file.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            text = f"pipelines cannot be kept: {error}"
+            raise HttpError(503, text, "STATE_NOT_KEPT", {"Retry-After": "10"}) from error
 
     def close(self) -> None:
         """Let the file go."""

@@ -90,6 +90,12 @@ class _Models(Collector):
         loads = CounterMetricFamily("streamkit_model_loads", "Models loaded since the start")
         loads.add_metric([], self._loads())
         yield loads
+        gone = CounterMetricFamily("streamkit_model_evictions", "Models that made room for others")
+        gone.add_metric([], self._shelf.evictions)
+        yield gone
+        runs = CounterMetricFamily(
+            "streamkit_model_runs", "Runs, each of a batch of pictures", labels=["model"]
+        )
         frames = CounterMetricFamily(
             "streamkit_model_frames", "Pictures inferred", labels=["model"]
         )
@@ -99,9 +105,11 @@ class _Models(Collector):
         for name, shared in self._shelf.models().items():
             times = shared.timings
             frames.add_metric([name], times.run.count)
+            runs.add_metric([name], times.batch.count)
             for step in ("prepare", "run", "finish"):
                 steps.add_metric([name, step], getattr(times, step).total)
         yield frames
+        yield runs
         yield steps
 
 

@@ -33,6 +33,8 @@ class Limits:
     """As it comes, encoded."""
     pixels: int = 64_000_000
     """Width x height."""
+    in_all: int = 256_000_000
+    """The same of all pictures of a request."""
 
 
 def from_base64(text: str, limits: Limits, *, orient: bool = True) -> Image:
@@ -94,8 +96,19 @@ def from_npy(data: bytes, limits: Limits) -> Image:
     if len(data) - stream.tell() != int(np.prod(shape)):
         raise PictureError("the .npy file is cut short or has more than its header says.")
     stream.seek(0)
-    array: Image = np.load(stream, allow_pickle=False)
-    return array
+    try:
+        return _colours(np.load(stream, allow_pickle=False))
+    except ValueError as error:  # a version nobody knows
+        raise PictureError(f"not an .npy file: {error}.") from None
+
+
+def _colours(array: Image) -> Image:
+    """H x W x 3, whatever it was."""
+    if array.ndim == 2 or array.shape[2] == 1:
+        return cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)  # type: ignore[return-value]
+    if array.shape[2] == 4:
+        return cv2.cvtColor(array, cv2.COLOR_BGRA2BGR)  # type: ignore[return-value]
+    return np.ascontiguousarray(array)
 
 
 _DEEP: Final = (1, 3, 4)

@@ -10,12 +10,12 @@ from starlette.responses import Response
 from streamkit.server.failures import Answer
 from streamkit.server.inference import Reply
 
-_NUMPY = orjson.OPT_SERIALIZE_NUMPY
+_PLAIN = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
 def json_reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """``content`` as JSON."""
-    body = orjson.dumps(content, option=_NUMPY)
+    """``content`` as JSON; what stages of others say may hold anything, and is told as text."""
+    body = orjson.dumps(content, default=str, option=_PLAIN)
     return Response(body, status, headers, media_type="application/json")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +40,12 @@ class Kept:
 class Results:
     """Keeps the newest ``room`` results; what nobody has read when it goes is counted.
 
-    ``write`` is called by a pipeline, everything else from any thread.
+    ``write`` is called by a pipeline, everything else from any thread; nobody waits in here.
     """
 
     def __init__(self, room: int) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._told: dict[object, Callable[[], None]] = {}
         self._kept: deque[Kept] = deque(maxlen=room)
         self._last = 0
         self._taken = 0
@@ -62,18 +65,35 @@ class Results:
         }
         events = [event.dict() for event in result.events]
         said = {"events": events, "measures": dict(result.measures)}
-        with self._changed:
+        with self._lock:
             if len(self._kept) == self._kept.maxlen and self._kept[0].number > self._taken:
                 self.missed += 1
             self._last += 1
             self._kept.append(Kept(self._last, about, said, result.prediction))
-            self._changed.notify_all()
+            told = list(self._told.values())
+        for tell in told:
+            tell()
 
     def close(self) -> None:
         """No more will come."""
-        with self._changed:
+        with self._lock:
             self.over = True
-            self._changed.notify_all()
+            told = list(self._told.values())
+        for tell in told:
+            tell()
+
+    @contextmanager
+    def telling(self, tell: Callable[[], None]) -> Iterator[None]:
+        """``tell()`` is called when there are more, and at the end, by the thread that has them: it
+        must be quick."""
+        mark = object()
+        with self._lock:
+            self._told[mark] = tell
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._told[mark]
 
     @property
     def last(self) -> int:
@@ -82,17 +102,18 @@ class Results:
 
     def take(self, most: int = 1) -> list[Kept]:
         """The oldest that nobody has taken; now they have."""
-        with self._changed:
+        with self._lock:
             found = [kept for kept in self._kept if kept.number > self._taken][:most]
             if found:
                 self._taken = found[-1].number
                 self.asked = time.monotonic()
             return found
 
-    def after(self, cursor: int, most: int, wait: float = 0.0) -> list[Kept]:
-        """Those with a higher number, oldest first; waits so many seconds for one."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._last > cursor or self.over, wait)
+    def after(self, cursor: int, most: int) -> list[Kept]:
+        """Those with a higher number, oldest first. A number that was never given is one of before
+        the server began anew: all there are."""
+        with self._lock:
+            cursor = 0 if cursor > self._last else cursor
             found = [kept for kept in self._kept if kept.number > cursor][:most]
             if found:
                 self.asked = time.monotonic()

@@ -28,6 +28,63 @@ class _Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, protected_namespaces=())
 
 
+class Refusal(BaseModel):
+    """What went wrong: for people, and for programs."""
+
+    message: str = Field(examples=["Could not load input image. Cause: Empty image payload."])
+    code: str = Field(examples=["PICTURE_INVALID"])
+
+
+def refusals(**by_status: str) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI page: ``s404="no such pipeline"`` is answered with a ``Refusal``."""
+    told = {"s401": "the key is missing or not accepted", "s503": "busy: try again"} | by_status
+    return {
+        int(status[1:]): {"description": text, "model": Refusal} for status, text in told.items()
+    }
+
+
+PREDICTED: dict[str, Any] = {
+    "description": "one answer, or a list where a list was asked",
+    "content": {
+        "application/json": {
+            "example": {
+                "inference_id": "2b6d0c0e-3c3f-4a59-9b5e-0f9f4c6a1d55",
+                "time": 0.031,
+                "image": {"width": 640, "height": 360},
+                "predictions": [
+                    {
+                        "x": 320.5,
+                        "y": 180.0,
+                        "width": 64.0,
+                        "height": 120.0,
+                        "confidence": 0.93,
+                        "class": "person",
+                        "class_id": 0,
+                        "detection_id": "8f9e2b60-97d5-4ea3-8a34-4a6d8a8f8f3a",
+                    }
+                ],
+            }
+        }
+    },
+}
+"""An answer of ``/infer/object_detection``."""
+
+POSTED: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "text/plain": {"schema": {"type": "string", "description": "a picture in base64"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        }
+    }
+}
+"""The body of ``POST /{dataset}/{version}``."""
+
+
 class PictureRequest(_Lenient):
     """One picture: how it comes, and itself."""
 

@@ -62,7 +62,9 @@ class Services:
             Desk(shelf, settings.max_requests, settings.request_timeout),
             ServerKey(settings.server_key),
             _workspace(settings, api_of(models)),
-            Limits(settings.max_image_bytes, settings.max_image_pixels),
+            Limits(
+                settings.max_image_bytes, settings.max_image_pixels, settings.max_request_pixels
+            ),
             Metrics(shelf, lambda: manager.loads, hosting.stats),
             hosting,
             models.models_cache_auth_enabled,

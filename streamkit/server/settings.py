@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr
@@ -27,6 +28,11 @@ class ServerSettings(Environment):
         validation_alias="DEDICATED_DEPLOYMENT_WORKSPACE_URL",
         description="dedicated mode: only keys of this workspace are answered",
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        validation_alias="STREAMKIT_LOG_FORMAT",
+        description="what the server writes to stderr: lines for people, or JSON, one a line",
+    )
     preload_models: Names = Field(
         (), validation_alias="PRELOAD_MODELS", description="models loaded before it is ready"
     )
@@ -49,6 +55,12 @@ class ServerSettings(Environment):
         ge=1024,
         description="the most bytes of a request",
     )
+    max_bodies_bytes: int = Field(
+        1 << 30,
+        validation_alias="STREAMKIT_MAX_BODIES_BYTES",
+        ge=1024,
+        description="the same of all requests at a time; further ones are answered 503",
+    )
     body_timeout: float = Field(
         30.0,
         validation_alias="STREAMKIT_BODY_TIMEOUT",
@@ -66,6 +78,12 @@ class ServerSettings(Environment):
         validation_alias="STREAMKIT_MAX_IMAGE_PIXELS",
         ge=1024,
         description="the most pixels of one picture in a request",
+    )
+    max_request_pixels: int = Field(
+        256_000_000,
+        validation_alias="STREAMKIT_MAX_REQUEST_PIXELS",
+        ge=1024,
+        description="the most pixels of all pictures of one request",
     )
     max_images: int = Field(
         64,

@@ -22,6 +22,8 @@ class _Place:
     lease: Lease
     users: int = 0
     """Requests that use it at the moment."""
+    gone: bool = False
+    """It is to be let go when the last of them is done."""
 
 
 class Shelf:
@@ -34,6 +36,8 @@ class Shelf:
         self._manager, self._room = manager, room
         self._lock = threading.Lock()
         self._places: OrderedDict[str, _Place] = OrderedDict()
+        self.evictions = 0
+        """Models that made room for others."""
 
     @contextmanager
     def using(self, model: ModelId, key: SecretStr | None) -> Iterator[SharedModel]:
@@ -43,9 +47,19 @@ class Shelf:
             try:
                 yield place.lease.shared
             finally:
-                with self._lock:
-                    place.users -= 1
+                over = self._done(place)
+        if over:
+            self._manager.unload(model)
         self._make_room()
+
+    def _done(self, place: _Place) -> bool:
+        """One user less; whether it went with the last of those who had it when it was removed."""
+        with self._lock:
+            place.users -= 1
+            over = place.gone and not place.users
+        if over:
+            place.lease.release()
+        return over
 
     def _taken(self, model: ModelId, key: SecretStr | None) -> _Place:
         name = str(model)
@@ -73,10 +87,13 @@ class Shelf:
         """Let it go; requests under way finish. ``False`` where it was not here."""
         with self._lock:
             place = self._places.pop(str(model), None)
-        if place is None:
-            return False
-        place.lease.release()
-        self._manager.unload(model)
+            if place is None:
+                return False
+            place.gone = True
+            idle = not place.users
+        if idle:
+            place.lease.release()
+            self._manager.unload(model)
         return True
 
     def clear(self) -> None:
@@ -107,5 +124,6 @@ class Shelf:
             idle = [name for name, place in self._places.items() if not place.users]
             extra = idle[: max(0, len(self._places) - self._room)]
             gone = [self._places.pop(name) for name in extra]
+            self.evictions += len(gone)
         for place in gone:
             place.lease.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,13 +14,15 @@ from typing import ClassVar, Final
 import numpy as np
 
 from streamkit.errors import ConfigError, SinkError
-from streamkit.events import Event, Evidence, EvidenceKind
+from streamkit.events import Event, Evidence, EvidenceKind, Throttle
 from streamkit.frame import Image
 from streamkit.imaging.jpeg import jpeg, write_whole
 from streamkit.predictions import Detections, Result
 from streamkit.recording.archive import Archive, Limits
 from streamkit.recording.naming import event_path, plain
 from streamkit.stages.base import Manifest, Needs, Stage
+
+log = logging.getLogger(__name__)
 
 _EVERY: Final = 30.0
 """Seconds between two looks at how much there is, and at most so many files."""
@@ -31,8 +34,8 @@ class WithEvidence(Stage):
     what everybody may see.
 
     An event is never held up by this: what could not be written is said in its evidence as
-    ``error``. The events of one frame share a snapshot. Where clips of one place run together, that
-    of the first event shows all.
+    ``error``, and what the disk is to blame for in the log, once a second. The events of one frame
+    share a snapshot. Where clips of one place run together, that of the first event shows all.
     """
 
     manifest: ClassVar = Manifest(
@@ -82,6 +85,7 @@ class WithEvidence(Stage):
         self._limits = Limits(days=keep_days, gigabytes=keep_gb, free_gigabytes=keep_free_gb)
         self._archive: Archive | None = None
         self._written, self._due = 0, 0.0
+        self._failures = Throttle()
 
     def __call__(self, result: Result) -> Result:
         if any(self._wants(event) for event in result.events):
@@ -133,7 +137,11 @@ class WithEvidence(Stage):
         try:
             path, data = self._written_at(result, event, kind, picture(result, event))
         except (OSError, SinkError, ValueError, MemoryError, cv2.error) as error:
-            return Evidence(kind, None, what, error=str(error) or type(error).__name__)
+            said = str(error) or type(error).__name__
+            disk = isinstance(error, OSError | SinkError)
+            if disk and (count := self._failures.tick()):
+                log.warning("evidence failed %d times, last: %s", count, said)
+            return Evidence(kind, None, what, error=said)
         return Evidence(kind, str(path), what, len(data), hashlib.sha256(data).hexdigest())
 
     def _written_at(

@@ -223,6 +223,8 @@ class Reader:
         options = self.options
         if (kept := RingOptions.of(options.keep_packets)) is not None:
             self.ring.limit(kept)
+        else:
+            self.ring.clear()
         keep_packets(source, () if kept is None else (self.ring,))
         if isinstance(source, Thrifty):
             source.want(options.max_fps)

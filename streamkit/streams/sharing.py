@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from streamkit.errors import SourceError, StreamErrorCode
-from streamkit.frame import Image, Picture, Plane, read_only
+from streamkit.errors import ConfigError, SourceError, StreamErrorCode
 from streamkit.recording.ring import PacketRing
 from streamkit.sources import base
 from streamkit.sources.base import Capture, Captures, Source, SourceProperties, Thrifty
+from streamkit.streams.shared_picture import SharedPicture
 
 _SILENT = 5.0
 """Seconds of silence after which a connection that somebody gave up is given up by all."""
@@ -27,43 +27,6 @@ _GLANCE = 0.1
 MOST_LEFT = 4
 """So many threads may sit in native calls of one camera that do not return; then nobody opens it
 again before one of them has come back."""
-
-
-class SharedPicture:
-    """A decoded picture with several readers: its pixels are made once, by whoever asks first."""
-
-    __slots__ = ("_image", "_lock", "_picture")
-
-    def __init__(self, picture: Picture) -> None:
-        self._picture, self._lock = picture, threading.Lock()
-        self._image: Image | None = None
-
-    @property
-    def width(self) -> int:
-        """In pixels."""
-        return self._picture.width
-
-    @property
-    def height(self) -> int:
-        """In pixels."""
-        return self._picture.height
-
-    @property
-    def luma(self) -> Plane:
-        """H x W ``uint8``: the decoder's plane, or the green where there is none."""
-        with self._lock:
-            plane: Plane | None = getattr(self._picture, "luma", None)
-        return self.bgr()[..., 1] if plane is None else plane
-
-    def bgr(self) -> Image:
-        """H x W x 3 ``uint8`` BGR, read-only; the same array for everybody."""
-        with self._lock:
-            if self._image is None:
-                self._image = read_only(self._picture.bgr())
-            return self._image
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._picture, name)
 
 
 class Seat:
@@ -160,21 +123,34 @@ class Hub:
     def want(self) -> None:
         """Tell the source the most that anybody wants, and who keeps its packets."""
         with self._wanting:
-            rings = [ring for seat in self.seats for ring in seat.rings]
             if self.source is not None:
-                base.keep_packets(self.source, rings)
+                self._keep(self.source)
             wants = [seat.wanted for seat in self.seats]
             source: object = self.source
             if wants and isinstance(source, Thrifty):
                 known = [wanted for wanted in wants if wanted is not None]
                 source.want(max(known) if len(known) == len(wants) else None)
 
+    def _keep(self, source: Source) -> None:
+        """Who wants packets where there are none is told; nobody else is."""
+        seats = self.seats
+        try:
+            base.keep_packets(source, [ring for seat in seats for ring in seat.rings])
+        except ConfigError as error:
+            for seat in seats:
+                if seat.rings:
+                    seat.end(error)
+
     def _run(self) -> None:
         self._tell(self._ended())
 
     def _tell(self, error: BaseException) -> None:
-        for seat in self._forget(self):
-            seat.end(error)
+        """What is wrong with packets is wrong for those who want them: the others come back."""
+        seats = self._forget(self)
+        kept = isinstance(error, ConfigError) and any(seat.rings for seat in seats)
+        lost = SourceError(f"{self.named}: it is opened again", StreamErrorCode.LOST)
+        for seat in seats:
+            seat.end(lost if kept and not seat.rings else error)
 
     def _ended(self) -> BaseException:
         """Read to the end; what ended it. Neither here nor in ``_run``, which its traceback leads

@@ -66,19 +66,23 @@ class Steps:
         """What stages that left in the middle of the stream ended with."""
         self._throttle = Throttle()
         self._last: _Last | None = None
-        self._next: deque[tuple[Sequence[Stage], Sequence[Stage]]] = deque()
-        """Stages to go over to, and those that leave; by whoever changes the stream."""
+        self._next: deque[tuple[Sequence[Stage], Sequence[Stage], Callable[[], None]]] = deque()
+        """Stages to go over to, those that leave, and whom to tell; by whoever changes the stream.
+        """
 
-    def exchange(self, stages: Sequence[Stage], leaving: Sequence[Stage]) -> None:
+    def exchange(
+        self, stages: Sequence[Stage], leaving: Sequence[Stage], left: Callable[[], None]
+    ) -> None:
         """Go over to these with the next frame; those that are ``leaving`` are ended first, and
-        what they end with goes with that frame. From any thread."""
-        self._next.append((stages, leaving))
+        what they end with goes with that frame; then ``left`` is called. From any thread."""
+        self._next.append((stages, leaving, left))
 
     def _go_over(self) -> None:
         while self._next:
-            self._stages, leaving = self._next.popleft()
+            self._stages, leaving, left = self._next.popleft()
             if self._last is not None and leaving:
                 self._owed += self._closed_with(leaving, self._last).events
+            left()
 
     def __call__(self, frame: VideoFrame, prediction: Any) -> Result | DropCause:
         """What comes out, or why nothing does. Raises what ends the run."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Any, Protocol
 
@@ -237,11 +236,13 @@ class Stream:
         self._exchange.replace(open_source)
         self._supervisor.hurry()
 
-    def restage(self, stages: Sequence[Stage], leaving: Sequence[Stage]) -> None:
+    def restage(
+        self, stages: Sequence[Stage], leaving: Sequence[Stage], left: Callable[[], None]
+    ) -> None:
         """Other stages in place of its own, from the next frame on; those that are ``leaving`` end
-        before it."""
+        before it, and ``left`` is called when they have."""
         if self._steps is not None:
-            self._steps.exchange(stages, leaving)
+            self._steps.exchange(stages, leaving, left)
 
     def _rest(self) -> None:
         with self._lock:
@@ -336,8 +337,10 @@ class Stream:
 def _put(result: Result, outlets: Iterable[Outlet]) -> None:
     """Into each that still takes something."""
     for outlet in outlets:
-        with suppress(ClosedError):
+        try:
             outlet.put(result)
+        except ClosedError:  # cheaper than ``suppress``, once a frame and sink
+            continue
 
 
 def _total(source: Source | None) -> int:

@@ -22,6 +22,8 @@ from streamkit.documents.watch import Watch
 from streamkit.errors import ConfigError, DocumentError, ModelError
 from streamkit.pipeline import InferencePipeline
 from streamkit.spec import PipelineSpec, build_pipeline
+from tests.cameras import camera
+from tests.clips import clip
 from tests.fakes import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,6 +169,25 @@ def test_sinks_are_added_removed_and_fed_otherwise_alone(tmp_path: Path) -> None
     first = records(other, 1)[0]["frame_id"]
     ids = [each["frame_id"] for each in records(other, 1)]
     assert ids == list(range(first, first + len(ids)))
+
+
+def test_a_recorder_comes_in_the_change_that_lets_its_source_keep_packets(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    with camera(clip(tmp_path / "c.mp4")) as there:
+        written = document(tmp_path, sources=[{"reference": there.url, "name": "gate"}])
+        written["stages"] = [{"privacy": {"classes": ["person"]}}]
+        with running(written) as (pipeline, before):
+            more_of(path, 0)
+            written = {**written, "stages": []}
+            written["sources"] = [{**written["sources"][0], "keep_packets": True}]
+            segments = {"segments": {"folder": str(tmp_path / "film")}}
+            written["sinks"] = [*written["sinks"], segments]
+            assert reload(pipeline, before, PipelineSpec.of(written)) == (
+                "source gate: keep_packets changed",
+                "source gate: stages none",
+                "sink segments: added",
+            )
+            until(lambda: list((tmp_path / "film").rglob("*.mp4")) != [], 30)
 
 
 def test_the_model_is_exchanged_and_no_frame_is_lost(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ WRONG = {
     "a choice": Wrong(
         HEAD + "profile: turbo", ("3:1: profile='turbo': Input should be 'default' or 'low-power'",)
     ),
+    "a corner with one number": Wrong(
+        STEPS + "track\n  - zone: {polygon: [[1, 2], [3], [4, 5]]}",
+        ("5:12: stages.1.zone.polygon: [1][1]: a value is missing",),
+    ),
+    "an option that an outbox does not take": Wrong(
+        SINKS + "webhook: {url: 'https://a.example/', outbox: {pth: a}}",
+        ("4:42: sinks.0.webhook.outbox: 'outbox' takes no option 'pth' (did you mean 'path'?)",),
+    ),
     "a variable that is not set": Wrong(
         SINKS + "jsonl: {path: '${NOT_SET_ANYWHERE}/a'}",
         ("4:13: …: the variable NOT_SET_ANYWHERE is not set: …--set NOT_SET_ANYWHERE=",),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from streamkit.errors import OutboxError, OutboxErrorCode
 from streamkit.outbox.base import Destination
@@ -225,3 +227,17 @@ def _write_until_full(path: Path) -> None:
                 pass
         except OSError:
             return
+
+
+def test_nobody_waits_long_for_a_process_that_keeps_the_outbox_to_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.outbox.store.OPENING", 0.2)
+    lost = pytest.raises(OutboxError, match="3 events are lost")
+    with FileLock(f"{path}.lock"), lost as caught, queue(path, Recorder()) as box:
+        began = time.monotonic()
+        for number in range(3):
+            box.put([message(number)], threading.Event())
+        assert time.monotonic() - began < 8, "each waited as long as the first"
+        assert box.stats()["in_memory"] == 3
+    assert caught.value.code is OutboxErrorCode.BUSY

@@ -85,6 +85,15 @@ def test_after_the_clock_was_set_back_nothing_older_is_looked_for() -> None:
     assert ring.after(ring.before(late[0].at - 5)).packets[0] is late[0]
 
 
+def test_nothing_from_before_an_outage_where_the_asked_time_lies_in_it_or_after() -> None:
+    other = Track("h264", b"", Fraction(1, 90_000))
+    back = [packet(n, key=n % 5 == 0, at=20 + n / 10, track=other) for n in range(10)]
+    ring = ring_of(stream(10) + back)
+
+    for asked, first in ((0.8, 0.5), (0.9, 0.5), (5.0, 20.0), (19.9, 20.0), (20.4, 20.0)):
+        assert ring.after(ring.before(asked)).packets[0].at == first
+
+
 def test_reading_piece_by_piece_gives_what_a_list_would() -> None:
     rng = random.Random(7)
     for _ in range(50):

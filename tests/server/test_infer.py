@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,21 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from streamkit.server.failures import PictureError
+from streamkit.server.fetching import Fetcher
+from streamkit.server.pictures import Limits
+from streamkit.server.routes.infer import decoding
+from streamkit.server.schemas import InferRequest
+
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 JPEG = (SAMPLES / "street.jpg").read_bytes()
 TEXT = base64.b64encode(JPEG).decode()
+
+
+NPY = io.BytesIO()
+np.save(NPY, np.zeros((4, 4, 3), np.uint8))
+NEWER = b"\x93NUMPY\x09" + NPY.getvalue()[7:]
+"""Of a version that does not exist."""
 
 
 def ask(client: httpx.Client, value: str, kind: str = "base64", **more: Any) -> httpx.Response:
@@ -101,6 +114,9 @@ def test_percents_are_taken_and_one_is_all(client: httpx.Client) -> None:
         (saved(np.zeros((4, 4, 2), np.uint8)), "numpy", "height x width x 3"),
         (saved(np.array([{}], object)), "numpy", "uint8"),
         (saved(np.zeros((0, 4, 3), np.uint8)), "numpy", "0"),
+        (base64.b64encode(NEWER).decode(), "numpy", ".npy"),
+        ("https://1.1.1.1:99999/a.jpg", "url", "no port"),
+        ("https://xn--/a.jpg", "url", "cannot be fetched"),
         ("/etc/passwd", "file", "choose from base64, url, numpy"),
         ("https://127.0.0.1/a.jpg", "url", "not on the public Internet"),
         ("http://example.com/a.jpg", "url", "https"),
@@ -116,6 +132,31 @@ def test_what_is_no_picture_is_told_from_what_is(
     assert said in answer.json()["message"]
     assert answer.json()["code"] == "PICTURE_INVALID"
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (40, 60, 1), (40, 60, 4)])
+def test_an_array_of_any_depth_is_a_picture(client: httpx.Client, shape: tuple[int, ...]) -> None:
+    answer = ask(client, saved(np.full(shape, 114, np.uint8)), "numpy")
+    assert answer.status_code == 200
+    assert answer.json()["image"] == {"width": 60, "height": 40}
+
+
+def test_pictures_of_one_request_share_what_may_be_unpacked() -> None:
+    grey = {"type": "numpy", "value": saved(np.full((10, 10, 3), 114, np.uint8))}
+    question = InferRequest.model_validate({"model_id": "street/1", "image": [grey] * 3})
+    fetcher = Fetcher(None, most=1, seconds=1)
+    assert len(decoding(question, Limits(in_all=300), fetcher)()) == 3
+    with pytest.raises(PictureError, match="pixels"):
+        decoding(question, Limits(in_all=299), fetcher)()
+
+
+def test_the_page_says_what_is_taken_and_answered(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/infer/classification", "/{dataset_id}/{version_id}"):
+        asked = paths[path]["post"]
+        assert {"200", "400", "401", "404", "413", "422", "503", "504"} <= set(asked["responses"])
+        assert asked["requestBody"]["content"]
+        assert "example" in asked["responses"]["200"]["content"]["application/json"]
 
 
 def bomb(width: int, height: int) -> str:
@@ -183,10 +224,14 @@ def test_the_server_tells_about_itself(client: httpx.Client) -> None:
     assert client.get("/readiness").json() == {"status": "ready"}
     assert set(client.get("/info").json()) == {"name", "version", "uuid"}
     ask(client, TEXT)
-    page = client.get("/metrics").text
-    assert 'streamkit_http_requests_total{route="/infer/object_detection",status="200"}' in page
-    assert 'streamkit_model_frames_total{model="street/1"}' in page
-    assert client.get("/docs").status_code == 200
+    told = client.get("/metrics").text
+    assert 'streamkit_http_requests_total{route="/infer/object_detection",status="200"}' in told
+    assert 'streamkit_model_frames_total{model="street/1"}' in told
+    assert 'streamkit_model_runs_total{model="street/1"}' in told
+    page = client.get("/", follow_redirects=True).text
+    assert "/infer/object_detection" in page
+    assert "For Prometheus" in page
+    assert not re.search("<script|https?://", page), "it needs nothing that is not here"
     assert "/infer/object_detection" in client.get("/openapi.json").json()["paths"]
 
 

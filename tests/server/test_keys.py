@@ -51,7 +51,7 @@ def test_with_a_server_key_nobody_else_is_answered(locked: Served) -> None:
         assert post(locked.url + path, json={"model_id": "street/1"}).status_code == 401
     assert post(f"{locked.url}/model/clear?api_key={BOSS}").status_code == 200
     assert httpx.get(f"{locked.url}/healthz", trust_env=False).status_code == 200
-    for path in ("/clear_cache", "/device/stats"):
+    for path in ("/clear_cache", "/device/stats", "/model/registry"):
         assert httpx.get(locked.url + path, trust_env=False).status_code == 401
 
 
@@ -132,6 +132,9 @@ def test_an_authority_that_is_down_is_no_no(api: FakeApi, tmp_path: Path, models
 def test_pages_of_others_are_not_answered(server: Served) -> None:
     """Neither by a browser on this machine, nor under a name that leads here."""
     path = f"{server.url}/inference_pipelines/list"
+    for mode, status_ in (("no-cors", 403), ("navigate", 200)):
+        headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
+        assert httpx.get(path, headers=headers, trust_env=False).status_code == status_
     ours = server.url.removeprefix("http://")
     for origin, status_ in (("https://evil.example", 403), ("null", 403), (server.url, 200)):
         told = httpx.get(path, headers={"Origin": origin}, trust_env=False)

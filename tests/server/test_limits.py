@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
+import signal
 import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -109,6 +112,57 @@ def raw(server: Served, sent: bytes) -> bytes:
         return b"".join(iter(lambda: wire.recv(65536), b""))
 
 
+def test_bodies_are_never_more_than_there_is_room_for(models: Path, tmp_path: Path) -> None:
+    more = {"STREAMKIT_MAX_BODY_BYTES": "100000", "STREAMKIT_MAX_BODIES_BYTES": "150000"}
+    with served(models, tmp_path / "log.txt", more) as server:
+        place = urlsplit(server.url)
+        head = b"POST /infer/object_detection HTTP/1.1\r\nHost: localhost\r\n"
+        with socket.create_connection((str(place.hostname), place.port or 0), timeout=20) as wire:
+            wire.sendall(head + b"Content-Length: 90000\r\n\r\n" + b"x" * 89_999)
+            until(lambda: _large(server) == 503)
+            wire.sendall(b"x")
+            assert wire.recv(65536)
+        until(lambda: _large(server) == 422)
+
+
+def _large(server: Served) -> int:
+    url = f"{server.url}/infer/object_detection"
+    return httpx.post(url, content=b"x" * 90_000, trust_env=False).status_code
+
+
+def test_a_server_that_is_stopped_waits_for_nobody(models: Path, tmp_path: Path) -> None:
+    """Neither for a picture that does not come, nor for who reads a camera's results."""
+    more = {"ALLOW_NON_HTTPS_URL_INPUT": "True", "STREAMKIT_ALLOW_PRIVATE_URL_INPUT": "True"}
+    with ExitStack() as things:
+        silent = things.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server = things.enter_context(served(models, tmp_path / "log.txt", more))
+        pool = things.enter_context(ThreadPoolExecutor(4))
+        url = {"type": "url", "value": f"http://127.0.0.1:{silent.getsockname()[1]}/x.jpg"}
+        body = {"model_id": "street/1", "image": url}
+        path = f"{server.url}/infer/object_detection"
+        waiting = pool.submit(httpx.post, path, json=body, timeout=30, trust_env=False)
+        things.enter_context(silent.accept()[0])
+        camera = {"sources": ["synthetic:fps=5"], "model": "street/1"}
+        begin = f"{server.url}/inference_pipelines/initialise"
+        begun = httpx.post(begin, json=camera, timeout=30, trust_env=False).json()
+        events = f"/inference_pipelines/{begun['context']['pipeline_id']}/events"
+        told = pool.submit(httpx.get, server.url + events, timeout=30, trust_env=False)
+        until(lambda: not _idle(server))
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(6)
+        for each in (waiting, told):
+            each.exception(20)
+
+
+def test_what_is_logged_is_json_where_that_is_asked(models: Path, tmp_path: Path) -> None:
+    more = {"STREAMKIT_LOG_FORMAT": "json", "PRELOAD_MODELS": "nobody/1"}
+    with served(models, tmp_path / "log.txt", more) as server:
+        until(lambda: "nobody/1" in server.logged())
+        (told,) = map(json.loads, server.logged().splitlines())
+        assert told["level"] == "error"
+        assert told["message"].startswith("nobody/1 was to be preloaded")
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(models: Path, tmp_path: Path) -> None:
     with served(models, tmp_path / "log.txt", {"STREAMKIT_BODY_TIMEOUT": "0.3"}) as server:
         place = urlsplit(server.url)
@@ -124,6 +178,8 @@ def test_a_body_that_does_not_come_is_not_waited_for(models: Path, tmp_path: Pat
         (b"GET /info HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", b"4"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /info HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"400"),
+        (b"GET /info HTTP/1.1\r\nHost: [x\r\n\r\n", b"403"),
+        (b"GET /info HTTP/1.1\r\nHost: localhost\r\nOrigin: http://[\r\n\r\n", b"403"),
     ],
 )
 def test_broken_http_is_refused(server: Served, sent: bytes, status: bytes) -> None:

@@ -261,4 +261,5 @@ def raised(outbox: Path) -> set[str]:
     if not outbox.exists():
         return set()
     with closing(sqlite3.connect(f"file:{outbox}?mode=ro", uri=True)) as file:
-        return {row[0] for row in file.execute("select id from message")}
+        there = file.execute("select 1 from sqlite_master where name = 'message'").fetchone()
+        return {row[0] for row in file.execute("select id from message")} if there else set()

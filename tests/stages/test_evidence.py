@@ -151,8 +151,8 @@ def test_who_is_not_in_the_picture_cannot_be_cut_out_of_it(tmp_path: Path) -> No
         assert why in str(crop.error)
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_the_event_and_nowhere_else(
-    tmp_path: Path,
+def test_a_folder_that_cannot_be_written_is_told_in_the_event_and_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     (event,) = evidence(tmp_path / "file")(happened("line.in")).events
@@ -161,6 +161,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_the_event_and_nowhere_else(
         assert each.size is None
         assert "cannot write" in str(each.error)
     checked_event(event.dict())
+    assert "evidence failed 1 times, last: cannot write" in caplog.text
 
 
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:

@@ -435,12 +435,85 @@ def test_stages_that_are_exchanged_under_way_let_go_of_their_models() -> None:
         seen.await_results(2)
         assert manager.extra.users == 1
         named = ("cascade", {"model": "extra/1", "name": "again"})
-        pipeline.restaged(0, stages(named))()
+        pipeline.restaged(0, stages(named)).go_over()
         until(lambda: "again" in seen.results[-1].measures)
         assert manager.extra.users == 1
-        pipeline.restaged(0, stages(("select", {"confidence": 0.1})))()
+        pipeline.restaged(0, stages(("select", {"confidence": 0.1}))).go_over()
         until(lambda: manager.extra.users == 0)
     assert pipeline.stats()["streams"][0]["dropped"].get("failed", 0) == 0
+    manager.close()
+
+
+def test_changes_that_are_given_up_hold_no_model() -> None:
+    manager = OneMore(Scale(1))
+    wrong = ("cascade", {"model": "no/1"})
+    with InferencePipeline.init([Camera()], STREET, manager=manager) as pipeline:
+        for _ in range(3):
+            with pytest.raises(ModelNotFoundError):
+                pipeline.restaged(0, stages(EXTRA, wrong))
+        assert manager.extra.users == 0
+        prepared = pipeline.restaged(0, stages(EXTRA))
+        assert manager.extra.users == 1
+        prepared.give_up()
+        assert manager.extra.users == 0
+    manager.close()
+
+
+def test_whoever_does_not_start_holds_no_model() -> None:
+    entered, arrived = threading.Event(), threading.Event()
+
+    class Slow(OneMore):
+        def lease(self, model: Any, *args: Any, **options: Any) -> Lease:
+            if model == "extra/1":
+                entered.set()
+                assert arrived.wait(20)
+            return super().lease(model, *args, **options)
+
+    manager, wrong = Slow(Scale(1)), ("cascade", {"model": "no/1"})
+    asking = SourceReference(Camera(), stages=stages(EXTRA))
+    with InferencePipeline.init([Camera()], STREET, manager=manager) as pipeline:
+        adding = threading.Thread(target=pipeline.add_source, args=(asking,))
+        adding.start()
+        assert entered.wait(20)
+        pipeline.remove_source(1)
+        arrived.set()
+        adding.join(20)
+        assert manager.extra.users == 0
+        bad = SourceReference(Camera(), stages=stages(EXTRA, wrong))
+        with pytest.raises(ModelNotFoundError):
+            pipeline.add_source(bad)
+        assert manager.extra.users == 0
+    failing = InferencePipeline.init([asking, bad], STREET, manager=manager)
+    with pytest.raises(ModelNotFoundError):
+        failing.start()
+    assert manager.extra.users == 0
+    assert [model.users for model in manager.models()] == [0]
+    manager.close()
+
+
+def test_a_model_that_one_source_waits_for_holds_up_no_other_and_no_stop() -> None:
+    entered, arrived = threading.Event(), threading.Event()
+
+    class Slow(OneMore):
+        def pin(self, model: Any, *args: Any, **options: Any) -> Lease:
+            if model != "extra/1":
+                return super().pin(model, *args, **options)
+            entered.set()
+            assert arrived.wait(20)
+            return Lease(self.extra, lambda _: None)
+
+    manager = Slow(Scale(1))
+    pipeline = InferencePipeline.init([Camera()], STREET, manager=manager, keep_alive=True)
+    adding = threading.Thread(
+        target=pipeline.add_source, args=(Camera(),), kwargs={"model": {"id": "extra/1"}}
+    )
+    with pipeline:
+        adding.start()
+        assert entered.wait(20)
+    assert not pipeline.running
+    arrived.set()
+    adding.join(20)
+    assert manager.extra.users == 0
     manager.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,17 @@ import psutil
 import pytest
 
 from streamkit import InferencePipeline
-from streamkit.errors import SourceError, StreamErrorCode
+from streamkit.errors import ConfigError, SourceError, StreamErrorCode, StreamkitError
 from streamkit.frame import Image
 from streamkit.options import SourceReference
+from streamkit.recording.ring import PacketRing, RingOptions
 from streamkit.sources import connection_of
 from streamkit.sources.base import Capture, Captures
+from streamkit.streams.shared_picture import SharedPicture
 from streamkit.streams.sharing import (
     MOST_LEFT,
     Connections,
     Hub,
-    SharedPicture,
     SharedSource,
     default_connections,
 )
@@ -34,13 +35,13 @@ from tests.fakes import Camera, Collector, Updates, numbers, picture, until
 class Device:
     """Something that can be opened once at a time, and says how often it was."""
 
-    def __init__(self, fps: float = 200.0) -> None:
-        self.fps = fps
+    def __init__(self, fps: float = 200.0, kind: type[Camera] = Camera) -> None:
+        self.fps, self.kind = fps, kind
         self.cameras: list[Camera] = []
         self.connections = Connections()
 
     def open(self) -> Camera:
-        made = Camera(self.fps)
+        made = self.kind(self.fps)
         self.cameras.append(made)
         return made
 
@@ -61,7 +62,7 @@ class Viewer:
 
     def __init__(self, view: SharedSource, patience: threading.Event | None = None) -> None:
         self.view, self.captures = view, list[Capture]()
-        self.error: SourceError | None = None
+        self.error: StreamkitError | None = None
         self._patience = patience
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
@@ -72,7 +73,7 @@ class Viewer:
                 self.captures.append(capture)
                 if self._patience is not None:
                     self._patience.wait()
-        except SourceError as error:
+        except StreamkitError as error:
             self.error = error
 
     def stop(self) -> None:
@@ -126,6 +127,43 @@ def test_what_waited_for_a_slow_view_is_as_old_as_it_is() -> None:
     assert slow.captures[1].arrived == newest, "it says when it came, not when it was taken"
     slow.stop()
     fast.stop()
+
+
+class Raw(Camera):
+    """Nothing of it can be kept, which it finds out when the first packet comes."""
+
+    kept = False
+
+    def keep(self, rings: Sequence[PacketRing]) -> None:
+        self.kept = bool(rings)
+
+    def read(self) -> Captures:
+        for capture in super().read():
+            if self.kept:
+                raise ConfigError("of these packets nothing can be kept")
+            yield capture
+
+
+@pytest.mark.parametrize("kind", [Camera, Raw])
+def test_who_wants_packets_where_there_are_none_harms_nobody_else(kind: type[Camera]) -> None:
+    device = Device(kind=kind)
+    plain, recorded = Viewer(device.view()), device.view()
+    until(lambda: len(plain.captures) > 2)
+    recorded.keep([PacketRing(RingOptions())])
+    refused = Viewer(recorded)
+    until(lambda: refused.error is not None)
+    assert isinstance(refused.error, ConfigError)
+    if kind is Raw:  # its connection ends, and may be opened again
+        until(lambda: plain.error is not None)
+        assert plain.error is not None
+        assert plain.error.code == StreamErrorCode.LOST
+    else:
+        plain.view.want(5)
+        seen = len(plain.captures)
+        until(lambda: len(plain.captures) > seen + 2)
+        assert plain.error is None
+    plain.stop()
+    assert (device.open_now, len(device.connections)) == (0, 0)
 
 
 def test_a_loss_reaches_every_view_as_an_error_of_its_own() -> None:

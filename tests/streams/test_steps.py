@@ -372,3 +372,12 @@ def test_the_closing_picture_is_the_one_that_sinks_were_shown() -> None:
     assert closing.frame.image is not frame(0, 1).image
     assert not closing.frame.image.any()
     assert closing.events[0].kind == "zone.leave"
+
+
+def test_a_stage_that_leaves_before_any_frame_has_left_all_the_same() -> None:
+    steps, left = steps_of(raises_one), list[str]()
+    steps.exchange([], [], lambda: left.append("first"))
+    assert isinstance(steps(frame(0, 1), None), Result)
+    steps.exchange([raises_one], [], lambda: left.append("last"))
+    assert steps.end() is None
+    assert left == ["first", "last"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from streamkit.errors import ModelArtefactError
 from streamkit.frame import Image, VideoFrame
 from streamkit.models.base import InferenceOptions, Outputs, Tensor
 from streamkit.models.store.package import Package
+from streamkit.predictions import StubPrediction
 
 TASKS: Final = (
     "object-detection",
@@ -19,18 +19,6 @@ TASKS: Final = (
     "classification",
     "keypoint-detection",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StubPrediction:
-    """Says which model was asked, and nothing about the picture."""
-
-    model_id: str
-    task_type: str
-
-    def dict(self) -> dict[str, Any]:
-        """The wire form."""
-        return {"is_stub": True, "model_id": self.model_id, "task_type": self.task_type}
 
 
 class StubModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -18,18 +19,31 @@ from streamkit.server.inference import Pictures, Question
 from streamkit.server.keys import key_of
 from streamkit.server.pictures import Limits, from_base64, from_bytes
 from streamkit.server.replies import pictured, predicted
-from streamkit.server.schemas import InferRequest, LegacyQuery, PictureRequest
+from streamkit.server.schemas import (
+    POSTED,
+    PREDICTED,
+    InferRequest,
+    LegacyQuery,
+    PictureRequest,
+    refusals,
+)
 from streamkit.server.services import Services
 
 TASKS = ("object_detection", "instance_segmentation", "classification", "keypoints_detection")
 """The last part of each path; the model decides what comes back, as in the neighbour."""
 
 _SOURCES = ("base64", "url", "numpy")
+_REFUSALS = refusals(
+    s400="a picture or an id that is none",
+    s404="no such model",
+    s413="too large, or too many",
+    s504="no answer in time",
+)
 
 
 def infer_routes(services: Services, fetcher: Fetcher) -> APIRouter:
     """``POST /infer/object_detection`` and its siblings."""
-    router = APIRouter(tags=["inference"])
+    router = APIRouter(tags=["inference"], responses=_REFUSALS)
 
     async def infer(request: Request, question: InferRequest) -> Response:
         asked = asking(services, fetcher, question, key_of(request, question.api_key))
@@ -42,6 +56,7 @@ def infer_routes(services: Services, fetcher: Fetcher) -> APIRouter:
             infer,
             methods=["POST"],
             operation_id=f"infer_{task}",
+            responses={200: PREDICTED},
             summary=f"{task.replace('_', ' ').capitalize()} by a fine-tuned model",
         )
     return router
@@ -59,7 +74,7 @@ def asking(
     return Question(
         parse(question.model_id),
         services.key.strip(key),
-        _decoding(question, services.limits, fetcher),
+        decoding(question, services.limits, fetcher),
         question.options(),
         question.response_mask_format,
         look if question.visualize_predictions else None,
@@ -73,11 +88,17 @@ def _may_infer(services: Services, key: SecretStr | None) -> None:
         services.key.require(key)
 
 
-def _decoding(question: InferRequest, limits: Limits, fetcher: Fetcher) -> Pictures:
+def decoding(question: InferRequest, limits: Limits, fetcher: Fetcher) -> Pictures:
+    """The pictures of a JSON body, when somebody wants them; bounded one by one and together."""
     orient = not question.disable_preproc_auto_orient
 
     def pictures() -> list[Image]:
-        return [one_picture(given, limits, fetcher, orient) for given in question.pictures]
+        found, left = list[Image](), limits.in_all
+        for given in question.pictures:
+            fitting = replace(limits, pixels=min(limits.pixels, left))
+            found.append(one_picture(given, fitting, fetcher, orient))
+            left -= found[-1].shape[0] * found[-1].shape[1]
+        return found
 
     return pictures
 
@@ -95,7 +116,7 @@ def one_picture(given: PictureRequest, limits: Limits, fetcher: Fetcher, orient:
 
 def legacy_routes(services: Services, fetcher: Fetcher) -> APIRouter:
     """``POST`` and ``GET /{dataset}/{version}``: options in the query, a picture as the body."""
-    router = APIRouter(tags=["legacy"])
+    router = APIRouter(tags=["legacy"], responses=_REFUSALS)
 
     async def legacy(
         request: Request, dataset_id: str, version_id: str, query: Annotated[LegacyQuery, Query()]
@@ -115,6 +136,8 @@ def legacy_routes(services: Services, fetcher: Fetcher) -> APIRouter:
             legacy,
             methods=[method],
             operation_id=f"legacy_{method.lower()}",
+            responses={200: PREDICTED},
+            openapi_extra=POSTED if method == "POST" else None,
             summary="One picture through a model, as the hosted API takes it",
         )
     return router

@@ -7,33 +7,40 @@ from typing import Any
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from pydantic import SecretStr
 
 from streamkit.models.ids import parse
 from streamkit.models.shared import SharedModel
 from streamkit.server.keys import key_of
 from streamkit.server.replies import json_reply
-from streamkit.server.schemas import ModelRequest
+from streamkit.server.schemas import ModelRequest, refusals
 from streamkit.server.services import Services
+
+_AT_ONCE = 8
+"""Loads asked for at a time: each may take minutes, and nobody else is to wait for that."""
 
 
 def model_routes(services: Services) -> APIRouter:
     """``/model/registry``, ``/model/add``, ``/model/remove``, ``/model/clear``."""
-    router = APIRouter(tags=["models"])
+    told = refusals(s400="an id that is none", s404="no such model")
+    router = APIRouter(tags=["models"], responses=told)
     shelf = services.shelf
+    loading = anyio.CapacityLimiter(_AT_ONCE)
 
     def registry() -> Response:
         rows = [described(name, shared) for name, shared in shelf.models().items()]
         return json_reply({"models": rows})
 
-    async def listed() -> Response:
+    async def listed(request: Request) -> Response:
+        _may_ask(services, key_of(request))
         return registry()
 
     async def add(request: Request, wanted: ModelRequest) -> Response:
         key = key_of(request, wanted.api_key)
-        if services.key and not services.guarded and services.workspace is None:
-            services.key.require(key)
+        _may_ask(services, key)
         model = parse(wanted.model_id)
-        await anyio.to_thread.run_sync(shelf.add, model, services.key.strip(key))
+        own = services.key.strip(key)
+        await anyio.to_thread.run_sync(shelf.add, model, own, limiter=loading)
         return registry()
 
     async def remove(request: Request, wanted: ModelRequest) -> Response:
@@ -52,6 +59,11 @@ def model_routes(services: Services) -> APIRouter:
     router.post("/model/remove", summary="Let a model go")(remove)
     router.post("/model/clear", summary="Let all models go")(clear)
     return router
+
+
+def _may_ask(services: Services, key: SecretStr | None) -> None:
+    if services.key and not services.guarded and services.workspace is None:
+        services.key.require(key)
 
 
 def described(name: str, shared: SharedModel) -> dict[str, Any]:

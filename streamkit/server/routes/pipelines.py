@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -12,17 +14,28 @@ from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, SecretStr
 from sse_starlette import EventSourceResponse
+from starlette.websockets import WebSocketState
 
+from streamkit.errors import StreamkitError
+from streamkit.server.failures import HttpError
 from streamkit.server.hosting import Hosted, Hosting, report
-from streamkit.server.keys import ServerKey, key_of
+from streamkit.server.keys import key_of
 from streamkit.server.neighbour import document_of
 from streamkit.server.replies import json_reply
 from streamkit.server.results import Kept
+from streamkit.server.schemas import refusals
 from streamkit.server.services import Services
 
-_WAIT = 1.0
-"""Seconds a thread waits for a result before it looks whether somebody still wants one."""
 _MOST = 100
+_REFUSALS = refusals(
+    s400="what is wrong with the document",
+    s404="no such pipeline",
+    s409="not in its state",
+    s501="workflows are not offered",
+)
+_PLAIN = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_AT_ONCE = 8
+"""Pipelines begun at a time: each may wait for its model, and nobody else is to wait for that."""
 
 
 class Wanted(BaseModel):
@@ -45,12 +58,15 @@ Most = Annotated[int, Query(ge=1, le=_MOST)]
 
 def pipeline_routes(services: Services, hosting: Hosting) -> APIRouter:
     """``/inference_pipelines/...``."""
-    router = APIRouter(tags=["pipelines"], prefix="/inference_pipelines")
+    router = APIRouter(tags=["pipelines"], prefix="/inference_pipelines", responses=_REFUSALS)
+    beginning = anyio.CapacityLimiter(_AT_ONCE)
 
     async def initialise(request: Request, wanted: Wanted) -> Response:
         key = _allowed(services, request, wanted.api_key)
         document = document_of(wanted.model_dump(exclude={"api_key"}))
-        name = await anyio.to_thread.run_sync(hosting.add, document, services.key.strip(key))
+        name = await anyio.to_thread.run_sync(
+            hosting.add, document, services.key.strip(key), limiter=beginning
+        )
         return _told(name)
 
     async def listed(request: Request) -> Response:
@@ -105,11 +121,11 @@ def _result_routes(router: APIRouter, services: Services, hosting: Hosting) -> N
     async def events(request: Request, pipeline_id: str, cursor: Cursor = 0) -> Response:
         _allowed(services, request)
         last = request.headers.get("last-event-id", "")
-        begin = int(last) if last.isdecimal() else cursor
+        begin = int(last[:18]) if last.isdecimal() else cursor
         return EventSourceResponse(_pushed(hosting.find(pipeline_id), begin), ping=15)
 
     async def socket(websocket: WebSocket, pipeline_id: str, cursor: int = 0) -> None:
-        await _over(websocket, services.key, hosting, pipeline_id, cursor)
+        await _over(websocket, services, hosting, pipeline_id, max(0, cursor))
 
     router.get("/{pipeline_id}/consume", summary="Results that nobody took yet")(consume)
     router.get("/{pipeline_id}/results", summary="Results after a number")(results)
@@ -118,34 +134,74 @@ def _result_routes(router: APIRouter, services: Services, hosting: Hosting) -> N
 
 
 async def _over(
-    websocket: WebSocket, key: ServerKey, hosting: Hosting, name: str, cursor: int
+    websocket: WebSocket, services: Services, hosting: Hosting, name: str, cursor: int
 ) -> None:
     """Results over a WebSocket, one JSON text each, until it or the pipeline ends."""
-    if not key.opens(key_of(websocket)):
+    if not await _opens(services, key_of(websocket)):
         await websocket.close(4401)
         return
-    if name not in hosting.names():
+    try:
+        hosted = hosting.find(name)
+    except HttpError:
         await websocket.close(4404)
         return
     await websocket.accept()
+    sending = asyncio.ensure_future(_send(websocket, hosted, cursor))
+    leaving = asyncio.ensure_future(_left(websocket))
     try:
-        async for each in _pushed(hosting.find(name), cursor):
-            await websocket.send_text(each["data"])
-        await websocket.close()
-    except (WebSocketDisconnect, RuntimeError):  # it went away
-        return
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        await asyncio.gather(sending, leaving, return_exceptions=True)
+    if websocket.client_state is WebSocketState.CONNECTED:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it went away just now
+            await websocket.close()
+
+
+async def _opens(services: Services, key: SecretStr | None) -> bool:
+    """As ``_allowed``; in dedicated mode no middleware sees a WebSocket."""
+    if services.workspace is None:
+        return services.key.opens(key)
+    try:
+        return await anyio.to_thread.run_sync(services.workspace.accepts, key)
+    except StreamkitError:
+        return False
+
+
+async def _send(websocket: WebSocket, hosted: Hosted, cursor: int) -> None:
+    async for each in _pushed(hosted, cursor):
+        await websocket.send_text(each["data"])
+
+
+async def _left(websocket: WebSocket) -> None:
+    """Return when the client has gone; what it says is of no interest."""
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
 
 
 async def _pushed(hosted: Hosted, cursor: int) -> AsyncIterator[dict[str, Any]]:
-    """Each result after ``cursor``, until the pipeline has ended and all are told."""
-    while True:
-        kept = await anyio.to_thread.run_sync(hosted.results.after, cursor, _MOST, _WAIT)
-        for one in kept:
-            data = orjson.dumps(one.dict(), option=orjson.OPT_SERIALIZE_NUMPY).decode()
-            yield {"id": str(one.number), "event": "result", "data": data}
-            cursor = one.number
-        if not kept and hosted.results.over:
-            return
+    """Each result after ``cursor``, until the pipeline has ended and all are told. Who waits here
+    holds no thread."""
+    news, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def tell() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(news.set)
+
+    with hosted.results.telling(tell):
+        while True:
+            news.clear()
+            over = hosted.results.over
+            kept = hosted.results.after(cursor, _MOST)
+            for one in kept:
+                data = orjson.dumps(one.dict(), default=str, option=_PLAIN).decode()
+                yield {"id": str(one.number), "event": "result", "data": data}
+                cursor = one.number
+            if over and not kept:
+                return
+            if not kept:
+                await news.wait()
 
 
 def _next(hosted: Hosted, kept: list[Kept]) -> dict[str, Any]:
