@@ -12,15 +12,18 @@ from streamkit.predictions import Floats
 
 _MOST: Final = 0.6
 """Opacity where it is warm; what is cold shines through."""
+_SPREAD: Final = 1 / 100
+"""Of the picture's width: an object is no point, and single cells would not be seen."""
 
 
 def warmed(image: Image, seconds: Floats) -> Image:
-    """A new picture: ``image`` (H x W x 3 BGR) with ``seconds`` (rows x cells) over it, by their
-    share of the hottest cell."""
-    hottest = float(seconds.max()) if seconds.size else 0.0
-    if not hottest > 0:
+    """A new picture: ``image`` (H x W x 3 BGR) with ``seconds`` (rows x cells) over it, spread a
+    little, by the root of their share of the hottest place: beside where somebody stood for long,
+    those who passed are to be seen, too."""
+    if not (seconds.size and float(seconds.max()) > 0):
         return image.copy()
-    share = seconds / np.float32(hottest)
+    spread = cv2.GaussianBlur(seconds, (0, 0), max(0.3, _SPREAD * seconds.shape[1]))
+    share = np.sqrt(spread / spread.max())
     weight = (_MOST * np.clip(share * 4, 0, 1))[..., None]
     colors = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
     # Mixed where cells are few; pictures are only scaled, multiplied and added.

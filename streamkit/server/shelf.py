@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from streamkit.errors import ModelNotFoundError
 from streamkit.models.ids import ModelId
 from streamkit.models.lease import Lease
 from streamkit.models.manager import ModelManager
@@ -110,14 +109,6 @@ class Shelf:
         """The same, by name."""
         with self._lock:
             return {name: place.lease.shared for name, place in self._places.items()}
-
-    def require(self, model: ModelId) -> SharedModel:
-        """One that is ready. Raises ``ModelNotFoundError``."""
-        shared = self.models().get(str(model))
-        if shared is None:
-            ready = ", ".join(self.names()) or "none"
-            raise ModelNotFoundError(f"{model} is not loaded; loaded: {ready}")
-        return shared
 
     def _make_room(self) -> None:
         with self._lock:

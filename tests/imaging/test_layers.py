@@ -227,6 +227,17 @@ def test_the_usual_colours_are_told_apart_by_who_sees_no_red_or_no_green() -> No
         assert far[~np.eye(len(lab), dtype=bool)].min() > 9
 
 
+def test_heat_shows_those_who_passed_beside_one_who_stayed() -> None:
+    seconds = np.zeros((72, 128), np.float32)
+    seconds[20, 20], seconds[50, 20:120] = 60, 0.5
+
+    warm = warmed(blank(SIZE, GREY), seconds)
+
+    height, width = warm.shape[:2]
+    road = warm[int(height * 50.5 / 72), int(width * 60 / 128)].astype(int)
+    assert np.abs(road - 90).max() > 20
+
+
 def test_heat_is_red_where_most_was_and_lets_the_cold_shine_through() -> None:
     seconds = np.zeros((18, 32), np.float32)
     seconds[9, 16] = 4
