@@ -12,7 +12,7 @@ _, frame = cv2.VideoCapture(str(Path(__file__).parent / "street.mp4")).read()
 _, jpeg = cv2.imencode(".jpg", frame)
 question = {
     "model_id": "street/1",
-    "image": {"type": "base64", "value": base64.b64encode(jpeg).decode()},
+    "image": {"type": "base64", "value": base64.b64encode(jpeg.tobytes()).decode()},
     "confidence": 0.5,
 }
 answer = httpx.post(f"{server}/infer/object_detection", json=question, timeout=30)
