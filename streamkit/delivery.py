@@ -367,6 +367,7 @@ class Delivery:
             "failed": self.failed,
             "error": None if self.error is None else str(self.error),
             "dropped": dropped,
+            "waiting": self._inbox.waiting,
             "age_p50": self.age.quantile(0.5),
             "age_p95": self.age.quantile(0.95),
             "age_p99": self.age.quantile(0.99),

@@ -263,6 +263,11 @@ class Lane(Generic[T]):
         return self.policy.overflow is not Overflow.WAIT
 
     @property
+    def waiting(self) -> int:
+        """How many items wait for their turn."""
+        return len(self._waiting)
+
+    @property
     def full(self) -> bool:
         """No more items fit."""
         return len(self._waiting) >= self.policy.capacity

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,13 @@ class Histogram:
     def mean(self) -> float:
         """Arithmetic mean; 0 without values."""
         return self.total / self.count if self.count else 0.0
+
+    def below(self, bounds: Sequence[float]) -> list[int]:
+        """How many values lie at or below each of ``bounds``, within 2.5 %."""
+        with self._lock:
+            buckets = dict(self._buckets)
+        tops = [math.log(bound) / self._GROWTH for bound in bounds]
+        return [sum(n for bucket, n in buckets.items() if bucket <= top) for top in tops]
 
     def quantile(self, q: float) -> float:
         """The value below which a fraction ``q`` of all values lies; 0 without values."""

@@ -102,6 +102,12 @@ class Scheduler(Generic[T]):
             self._lanes.append(lane)
             return lane
 
+    @property
+    def waiting(self) -> int:
+        """How many items of all lanes wait for their turn."""
+        with self.lock:
+            return sum(lane.waiting for lane in self._lanes)
+
     def close(self, *, discard: bool = False) -> None:
         """No more lanes; workers end when the open ones are drained, or at once on ``discard``."""
         with self.lock:

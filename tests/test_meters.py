@@ -91,3 +91,10 @@ def test_a_pacer_never_loses_a_turn() -> None:
     pacer = Pacer(0.001)
     for _ in range(10):
         pacer.wait(stopped)
+
+
+def test_a_histogram_counts_what_lies_below_a_bound() -> None:
+    ages = Histogram()
+    for value in (0.01, 0.04, 0.2, 0.2, 3.0):
+        ages.add(value)
+    assert ages.below((0.025, 0.1, 1.0, 10.0)) == [1, 2, 4, 5]

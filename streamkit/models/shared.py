@@ -121,6 +121,11 @@ class SharedModel:
                 turn.model.close()
 
     @property
+    def waiting(self) -> int:
+        """How many pictures wait for it."""
+        return self._scheduler.waiting
+
+    @property
     def task(self) -> str:
         """``object-detection`` and so on; empty where nobody knows."""
         return str(getattr(self.model, "task", ""))

@@ -7,9 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from streamkit.models.manager import ModelManager
+from streamkit.models.shared import SharedModel
 from streamkit.server.guard import Asgi, Message, Receive, Scope, Send
 from streamkit.server.shelf import Shelf
 
@@ -23,7 +30,7 @@ Streams = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
 class Metrics:
     """The registry of one server."""
 
-    def __init__(self, shelf: Shelf, loads: Callable[[], int], streams: Streams) -> None:
+    def __init__(self, shelf: Shelf, manager: ModelManager, streams: Streams) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "streamkit_http_requests",
@@ -43,7 +50,7 @@ class Metrics:
             "Requests not answered yet",
             registry=self._registry,
         )
-        self._registry.register(_Models(shelf, loads))
+        self._registry.register(_Models(shelf, manager))
         self._registry.register(_Streams(streams))
 
     def page(self) -> bytes:
@@ -83,12 +90,16 @@ class Counted:
 class _Models(Collector):
     """Per model: pictures, and the seconds of each step."""
 
-    def __init__(self, shelf: Shelf, loads: Callable[[], int]) -> None:
-        self._shelf, self._loads = shelf, loads
+    def __init__(self, shelf: Shelf, manager: ModelManager) -> None:
+        self._shelf, self._manager = shelf, manager
+
+    def _loaded(self) -> dict[str, SharedModel]:
+        """Of requests and of pipelines, by name."""
+        return {shared.model.model_id: shared for shared in self._manager.models()}
 
     def collect(self) -> Iterable[Metric]:
         loads = CounterMetricFamily("streamkit_model_loads", "Models loaded since the start")
-        loads.add_metric([], self._loads())
+        loads.add_metric([], self._manager.loads)
         yield loads
         gone = CounterMetricFamily("streamkit_model_evictions", "Models that made room for others")
         gone.add_metric([], self._shelf.evictions)
@@ -102,12 +113,18 @@ class _Models(Collector):
         steps = CounterMetricFamily(
             "streamkit_model_seconds", "Time of each step, summed", labels=["model", "step"]
         )
-        for name, shared in self._shelf.models().items():
+        for name, shared in self._loaded().items():
             times = shared.timings
             frames.add_metric([name], times.run.count)
             runs.add_metric([name], times.batch.count)
             for step in ("prepare", "run", "finish"):
                 steps.add_metric([name, step], getattr(times, step).total)
+        waiting = GaugeMetricFamily(
+            "streamkit_model_waiting", "Pictures that wait for a model", labels=["model"]
+        )
+        for name, shared in self._loaded().items():
+            waiting.add_metric([name], shared.waiting)
+        yield waiting
         yield frames
         yield runs
         yield steps
@@ -120,6 +137,7 @@ _COUNTS: Final = (
     ("outages", "Times the source was lost"),
 )
 _NOW: Final = (
+    ("waiting", "Frames that wait for the model"),
     ("in_flight", "Frames on their way"),
     ("fps", "Frames delivered a second"),
     ("left_behind", "Threads left in native calls"),
@@ -134,9 +152,10 @@ class _Streams(Collector):
         self._streams = streams
 
     def collect(self) -> Iterable[Metric]:
+        everything = list(self._streams())
         rows = [
             ((name, str(stream["source"])), stream)
-            for name, stats in self._streams()
+            for name, stats in everything
             for stream in stats["streams"]
         ]
         for key, text in _COUNTS:
@@ -145,6 +164,14 @@ class _Streams(Collector):
             yield _family(GaugeMetricFamily, f"streamkit_stream_{key}", text, rows, key)
         yield _dropped(rows)
         yield _ages(rows)
+        yield _histogram(rows)
+        yield from _sinks(
+            [
+                ((name, str(sink["sink"])), sink)
+                for name, stats in everything
+                for sink in stats["sinks"]
+            ]
+        )
 
 
 Rows = Sequence[tuple[tuple[str, str], Mapping[str, Any]]]
@@ -175,3 +202,29 @@ def _ages(rows: Rows) -> Metric:
         for quantile in ("0.5", "0.95", "0.99"):
             family.add_metric((*labels, quantile), stream[f"age_p{quantile[2:].ljust(2, '0')}"])
     return family
+
+
+def _histogram(rows: Rows) -> Metric:
+    family = HistogramMetricFamily(
+        "streamkit_stream_delivered_age_seconds", "Ages of frames at the sinks", labels=_LABELS
+    )
+    for labels, stream in rows:
+        ages = stream["ages"]
+        buckets = [(bound, float(n)) for bound, n in ages["below"].items()]
+        family.add_metric(labels, [*buckets, ("+Inf", float(ages["count"]))], ages["sum"])
+    return family
+
+
+_SINK: Final = (
+    (CounterMetricFamily, "written", "Results a sink has taken"),
+    (CounterMetricFamily, "failed", "Results a sink failed on"),
+    (GaugeMetricFamily, "waiting", "Results that wait for a sink"),
+)
+
+
+def _sinks(rows: Rows) -> Iterable[Metric]:
+    for kind, key, text in _SINK:
+        family: Any = kind(f"streamkit_sink_{key}", text, labels=("pipeline", "sink"))
+        for labels, sink in rows:
+            family.add_metric(labels, float(sink[key]))
+        yield family

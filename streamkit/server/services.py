@@ -65,7 +65,7 @@ class Services:
             Limits(
                 settings.max_image_bytes, settings.max_image_pixels, settings.max_request_pixels
             ),
-            Metrics(shelf, lambda: manager.loads, hosting.stats),
+            Metrics(shelf, manager, hosting.stats),
             hosting,
             models.models_cache_auth_enabled,
         )

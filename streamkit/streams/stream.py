@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from streamkit.buffering import Buffering
 from streamkit.errors import ClosedError
 from streamkit.events import DropCause, EventType, Reporter
 from streamkit.frame import VideoFrame
-from streamkit.meters import Tally
+from streamkit.meters import Histogram, Tally
 from streamkit.predictions import Result
 from streamkit.recording.ring import PacketRing, RingOptions
 from streamkit.scheduler import Lane, LanePolicy
@@ -265,7 +265,9 @@ class Stream:
             "reconnects": tally.reconnects,
             **self._supervisor.stats(),
             "left_behind": self._left_behind(),
+            "waiting": 0 if self._reading is None else self._lane.waiting,
             "fps": tally.fps,
+            "ages": _ages(tally.age),
             "packets": self.ring.stats() if self.options.keep_packets else None,
             "age_p50": tally.age.quantile(0.5),
             "age_p95": tally.age.quantile(0.95),
@@ -341,6 +343,16 @@ def _put(result: Result, outlets: Iterable[Outlet]) -> None:
             outlet.put(result)
         except ClosedError:  # cheaper than ``suppress``, once a frame and sink
             continue
+
+
+AGES: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Bounds of the histogram of ages, in seconds."""
+
+
+def _ages(ages: Histogram) -> dict[str, Any]:
+    """How many frames were at most so old at the sinks, how many there were, and their sum."""
+    below = dict(zip(map(str, AGES), ages.below(AGES), strict=True))
+    return {"count": ages.count, "sum": ages.total, "below": below}
 
 
 def _total(source: Source | None) -> int:

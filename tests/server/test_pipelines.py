@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -222,6 +223,14 @@ def test_documents_of_a_folder_run_with_the_server(models: Path, tmp_path: Path)
         until(lambda: status(client, "yard")["results"]["last"] > 0)
         page = httpx.get(f"{server.url}/metrics", trust_env=False).text
         assert 'streamkit_stream_captured_total{pipeline="yard"' in page
+        assert 'streamkit_stream_waiting{pipeline="yard"' in page
+        assert 'streamkit_sink_written_total{pipeline="yard"' in page
+        counts = re.findall(
+            r'delivered_age_seconds_bucket\{le="[^"]+",pipeline="yard".*} (\S+)', page
+        )
+        assert [float(n) for n in counts] == sorted(float(n) for n in counts)
+        assert float(counts[-1]) > 0
+        assert 'streamkit_model_waiting{model="street/1"}' in page
 
 
 def test_a_crash_loses_no_event(models: Path, tmp_path: Path) -> None:
