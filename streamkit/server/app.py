@@ -31,6 +31,7 @@ from streamkit.server.routes.models import model_routes
 from streamkit.server.routes.pipelines import pipeline_routes
 from streamkit.server.routes.service import VERSION, service_routes
 from streamkit.server.services import Services
+from streamkit.traces import tracer_of
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ def create_app(services: Services) -> FastAPI:
         origins=settings.allow_origins,
         local=loopback(settings.host) and not services.key,
     )
-    app.add_middleware(Counted, metrics=services.metrics)
+    tracer = tracer_of() if settings.traces else None
+    app.add_middleware(Counted, metrics=services.metrics, tracer=tracer)
     return app
 
 

@@ -96,6 +96,8 @@ class Hosting:
     def __init__(self, house: House, ledger: Ledger, most: int, build: Build | None = None) -> None:
         self._house, self._ledger, self._most = house, ledger, most
         self._build = build or build_pipeline
+        self.watch: Callable[[str], BasePipelineWatchDog] = lambda _id: BasePipelineWatchDog()
+        """Makes who watches a pipeline, by its id."""
         self._lock = threading.Lock()
         self._hosted: dict[str, Hosted] = {}
         self._stopped = threading.Event()
@@ -219,10 +221,11 @@ class Hosting:
     def _begin(self, hosted: Hosted) -> None:
         """Raises what is wrong with it."""
         spec = hosted.spec or self._house.admit(hosted.document)
+        hosted.watchdog = watchdog = self.watch(hosted.id)
         pipeline = self._build(
             spec,
             on_result=hosted.results.write,
-            watchdog=hosted.watchdog,
+            watchdog=watchdog,
             api_key=None if hosted.key is None else hosted.key.get_secret_value(),
         )
         pipeline.start(use_main_thread=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import (
@@ -19,6 +19,9 @@ from streamkit.models.manager import ModelManager
 from streamkit.models.shared import SharedModel
 from streamkit.server.guard import Asgi, Message, Receive, Scope, Send
 from streamkit.server.shelf import Shelf
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 PAGE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -61,8 +64,9 @@ class Metrics:
 class Counted:
     """ASGI middleware: counts requests by route (the template, never the path: bounded)."""
 
-    def __init__(self, app: Asgi, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: Asgi, metrics: Metrics, tracer: Tracer | None = None) -> None:
+        """``tracer``: each request is a span of its own, too."""
+        self._app, self._metrics, self._tracer = app, metrics, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -84,7 +88,13 @@ class Counted:
             self._metrics.under_way.dec()
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
+            took = time.perf_counter() - began
+            self._metrics.seconds.labels(route).observe(took)
+            if self._tracer is not None:
+                told = {"http.route": route, "http.response.status_code": status}
+                now = time.time_ns()
+                start = now - int(took * 1e9)
+                self._tracer.start_span("request", start_time=start, attributes=told).end(now)
 
 
 class _Models(Collector):

@@ -18,6 +18,7 @@ from streamkit.server.settings import ServerSettings
 from streamkit.server.shelf import Shelf
 from streamkit.server.strangers import House
 from streamkit.settings import Settings
+from streamkit.traces import TracingWatchDog, export
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Services:
         )
         ledger = Ledger(settings.state / "pipelines.sqlite3")
         hosting = Hosting(house, ledger, settings.max_pipelines)
+        if settings.traces:
+            export()
+            hosting.watch = lambda name: TracingWatchDog(pipeline=name)
         shelf = Shelf(manager, models.max_active_models)
         return cls(
             settings,

@@ -159,6 +159,11 @@ class ServerSettings(Environment):
         ge=1,
         description="pipelines at a time",
     )
+    traces: bool = Field(
+        False,
+        validation_alias="STREAMKIT_TRACES",
+        description="frames and requests as OpenTelemetry spans, sent as OTEL_ variables say",
+    )
     state_dir: Path | None = Field(
         None,
         validation_alias="STREAMKIT_STATE_DIR",
