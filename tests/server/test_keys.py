@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from streamkit.errors import ConfigError
-from streamkit.server.cli import refuse_to_be_open
+from streamkit.server.cli import listening_at, refuse_to_be_open
 from streamkit.server.settings import ServerSettings
 from tests.models.servers import KEY, OTHER, FakeApi, fake_api, status
 from tests.server.serving import Served, served
@@ -162,3 +163,9 @@ def test_pages_that_are_allowed_may_ask(models: Path, tmp_path: Path) -> None:
         assert told.headers["access-control-allow-origin"] == "https://ours.example"
         headers |= {"Access-Control-Request-Method": "POST"}
         assert httpx.options(path, headers=headers, trust_env=False).status_code == 200
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """Headers and body are two writes: without this option the second waits 40 ms."""
+    with listening_at(settings(port=0)) as listening:
+        assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
