@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -22,6 +23,8 @@ Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CLIENTS: Final = 100_000
 _MINUTE: Final = 60.0
+_DRAIN: Final = 1.0
+"""Seconds."""
 
 
 class Guard:
@@ -64,6 +67,7 @@ class Guard:
             return
         refused = refused or self._too_often(scope) or _too_large(scope, self._most)
         if refused is not None:
+            await _drained(receive)
             await _answer(send, refused)
             return
         body, size = bytearray(), 0
@@ -93,13 +97,19 @@ class Guard:
             part = message.get("body", b"")
             body += part
             self._held += len(part)
-            if len(body) > self._most:
-                return _oversize(self._most)
-            if self._held > self._room:
-                text = f"requests under way have more than {self._room} bytes; try again"
-                return Answer(503, text, "SERVER_BUSY", {"Retry-After": "1"})
-            if not message.get("more_body", False):
-                return None
+            more, refused = message.get("more_body", False), self._too_much(len(body))
+            if refused is not None and more:
+                await _drained(receive)
+            if refused is not None or not more:
+                return refused
+
+    def _too_much(self, size: int) -> Answer | None:
+        if size > self._most:
+            return _oversize(self._most)
+        if self._held > self._room:
+            text = f"requests under way have more than {self._room} bytes; try again"
+            return Answer(503, text, "SERVER_BUSY", {"Retry-After": "1"})
+        return None
 
     def _foreign(self, scope: Scope) -> Answer | None:
         """A page of somebody else's, in a browser on this machine, is not to be answered."""
@@ -128,6 +138,16 @@ class Guard:
             return Answer(429, text, "TOO_MANY_REQUESTS", {"Retry-After": str(wait)})
         self._asked[client] = [*recent, now]
         return None
+
+
+async def _drained(receive: Receive) -> None:
+    """Let what still comes of a body go by, for a moment: who is cut off while it writes does not
+    read the answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN):
+            message = await receive()
+            while message["type"] == "http.request" and message.get("more_body", False):
+                message = await receive()
 
 
 def loopback(host: str) -> bool:
