@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from streamkit.errors import ConfigError
@@ -21,13 +20,6 @@ _PENDING: Final = 4096
 _STEPS: Final = (("wait", "captured", "started"), ("model", "started", "ready"))
 
 
-@dataclass(slots=True)
-class _Way:
-    """When a frame was where, in monotonic seconds."""
-
-    at: dict[str, float] = field(default_factory=dict)
-
-
 class TracingWatchDog(BasePipelineWatchDog):
     """A watchdog that also tells OpenTelemetry: a ``frame`` span for each frame, with ``wait``,
     ``model`` and ``stages`` in it. ``InferencePipeline.init(..., watchdog=TracingWatchDog())``.
@@ -41,7 +33,8 @@ class TracingWatchDog(BasePipelineWatchDog):
         super().__init__()
         self._tracer = tracer or tracer_of()
         self._pipeline = pipeline
-        self._ways: OrderedDict[tuple[int | None, int], _Way] = OrderedDict()
+        # When each frame was where, in monotonic seconds.
+        self._ways: OrderedDict[tuple[int | None, int], dict[str, float]] = OrderedDict()
 
     def on_model_inference_started(self, frames: list[VideoFrame]) -> None:
         """Note when."""
@@ -66,9 +59,9 @@ class TracingWatchDog(BasePipelineWatchDog):
 
     def _note(self, frame: VideoFrame, what: str) -> None:
         with self._lock:
-            way = self._ways.setdefault((frame.source_id, frame.frame_id), _Way())
-            way.at.setdefault("captured", frame.captured_at)
-            way.at[what] = time.monotonic()
+            way = self._ways.setdefault((frame.source_id, frame.frame_id), {})
+            way.setdefault("captured", frame.captured_at)
+            way[what] = time.monotonic()
             while len(self._ways) > _PENDING:
                 self._ways.popitem(last=False)
 
@@ -78,11 +71,11 @@ class TracingWatchDog(BasePipelineWatchDog):
         if way is not None:  # else it never came to the model
             self._tell(way, told, dropped)
 
-    def _tell(self, way: _Way, told: dict[str, Any], dropped: str | None) -> None:
+    def _tell(self, way: dict[str, float], told: dict[str, Any], dropped: str | None) -> None:
         from opentelemetry.trace import set_span_in_context
 
         now = time.monotonic()
-        ended, shift = way.at | {"ended": now}, time.time_ns() - int(now * 1e9)
+        ended, shift = way | {"ended": now}, time.time_ns() - int(now * 1e9)
         attributes = {"frame_id": told["frame_id"], "source_id": told.get("source_id") or 0}
         if self._pipeline is not None:
             attributes["pipeline"] = self._pipeline

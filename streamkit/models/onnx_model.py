@@ -74,7 +74,7 @@ class OnnxModel:
         self._session = session
         self._metadata = read(session)
         batch = session.input_shape[0]
-        self.fixed_batch = self._fixed_batch = batch
+        self.fixed_batch = batch
         """Of the graph; ``None`` where it is open."""
         open_batch = max_batch or (1 if session.provider == CPU else _OPEN_BATCH)
         self.max_batch = batch or open_batch
@@ -89,7 +89,7 @@ class OnnxModel:
         """N x 3 x H x W ``float32``, RGB, normalised; a fixed batch not full ends in zeros."""
         (width, height), (outer_w, outer_h) = self.recipe.size, self.canvas
         used = len(pictures)
-        tensor = np.empty((self._fixed_batch or used, 3, outer_h, outer_w), np.float32)
+        tensor = np.empty((self.fixed_batch or used, 3, outer_h, outer_w), np.float32)
         tensor[used:] = tensor[:, :, height:] = tensor[:, :, :, width:] = 0
         inside = tensor[:used, :, :height, :width]
         geometries = [self.recipe.write(one, inside[i]) for i, one in enumerate(pictures)]
@@ -112,7 +112,7 @@ class OnnxModel:
         other = copy.copy(self)
         other.recipe, other.canvas = replace(self.recipe, size=(width, height)), (width, height)
         try:
-            other.run(np.zeros((self._fixed_batch or 1, 3, height, width), np.float32))
+            other.run(np.zeros((self.fixed_batch or 1, 3, height, width), np.float32))
         except InferenceError:
             return None
         return other
@@ -166,7 +166,7 @@ class OnnxModel:
 
     def _probed(self, position: int) -> Shape:
         width, height = self.canvas
-        nothing = np.zeros((self._fixed_batch or 1, 3, height, width), np.float32)
+        nothing = np.zeros((self.fixed_batch or 1, 3, height, width), np.float32)
         try:
             return tuple(self.run(nothing)[position].shape)
         except InferenceError as error:

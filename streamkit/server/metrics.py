@@ -123,17 +123,16 @@ class _Models(Collector):
         steps = CounterMetricFamily(
             "streamkit_model_seconds", "Time of each step, summed", labels=["model", "step"]
         )
-        for name, shared in self._loaded().items():
-            times = shared.timings
-            frames.add_metric([name], times.run.count)
-            runs.add_metric([name], times.batch.count)
-            for step in ("prepare", "run", "finish"):
-                steps.add_metric([name, step], getattr(times, step).total)
         waiting = GaugeMetricFamily(
             "streamkit_model_waiting", "Pictures that wait for a model", labels=["model"]
         )
         for name, shared in self._loaded().items():
+            times = shared.timings
+            frames.add_metric([name], times.run.count)
+            runs.add_metric([name], times.batch.count)
             waiting.add_metric([name], shared.waiting)
+            for step in ("prepare", "run", "finish"):
+                steps.add_metric([name, step], getattr(times, step).total)
         yield waiting
         yield frames
         yield runs

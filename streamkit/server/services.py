@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from streamkit.models.assembly import api_of
 from streamkit.models.manager import ModelManager, default_manager
 from streamkit.models.store.weights_api import WeightsApi
@@ -73,6 +75,12 @@ class Services:
             hosting,
             models.models_cache_auth_enabled,
         )
+
+    def require_use(self, key: SecretStr | None) -> None:
+        """Raise 401 for who may not even ask: with a server key, whoever does not show it needs a
+        key of the weights API that is asked about."""
+        if self.key and not self.guarded and self.workspace is None:
+            self.key.require(key)
 
     def close(self) -> None:
         """Let everything go."""

@@ -66,7 +66,7 @@ def asking(
     services: Services, fetcher: Fetcher, question: InferRequest, key: SecretStr | None
 ) -> Question:
     """The question in a JSON body. Raises ``ConfigError`` and ``HttpError``."""
-    _may_infer(services, key)
+    services.require_use(key)
     if len(question.pictures) > services.settings.max_images:
         text = f"{len(question.pictures)} pictures; the most are {services.settings.max_images}"
         raise HttpError(413, text, "TOO_MANY_PICTURES")
@@ -80,12 +80,6 @@ def asking(
         look if question.visualize_predictions else None,
         question.id,
     )
-
-
-def _may_infer(services: Services, key: SecretStr | None) -> None:
-    """With a server key, whoever has none needs a key of the weights API that is asked about."""
-    if services.key and not services.guarded and services.workspace is None:
-        services.key.require(key)
 
 
 def decoding(question: InferRequest, limits: Limits, fetcher: Fetcher) -> Pictures:
@@ -122,7 +116,7 @@ def legacy_routes(services: Services, fetcher: Fetcher) -> APIRouter:
         request: Request, dataset_id: str, version_id: str, query: Annotated[LegacyQuery, Query()]
     ) -> Response:
         key = key_of(request)
-        _may_infer(services, key)
+        services.require_use(key)
         model = parse(f"{dataset_id}/{version_id}")
         pictures = await _posted(request, query, services.limits, fetcher)
         look = _look(query)

@@ -7,7 +7,6 @@ from typing import Any
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import SecretStr
 
 from streamkit.models.ids import parse
 from streamkit.models.shared import SharedModel
@@ -32,12 +31,12 @@ def model_routes(services: Services) -> APIRouter:
         return json_reply({"models": rows})
 
     async def listed(request: Request) -> Response:
-        _may_ask(services, key_of(request))
+        services.require_use(key_of(request))
         return registry()
 
     async def add(request: Request, wanted: ModelRequest) -> Response:
         key = key_of(request, wanted.api_key)
-        _may_ask(services, key)
+        services.require_use(key)
         model = parse(wanted.model_id)
         own = services.key.strip(key)
         await anyio.to_thread.run_sync(shelf.add, model, own, limiter=loading)
@@ -59,11 +58,6 @@ def model_routes(services: Services) -> APIRouter:
     router.post("/model/remove", summary="Let a model go")(remove)
     router.post("/model/clear", summary="Let all models go")(clear)
     return router
-
-
-def _may_ask(services: Services, key: SecretStr | None) -> None:
-    if services.key and not services.guarded and services.workspace is None:
-        services.key.require(key)
 
 
 def described(name: str, shared: SharedModel) -> dict[str, Any]:
