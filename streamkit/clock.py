@@ -7,6 +7,22 @@ import threading
 import time
 from dataclasses import dataclass
 
+HEED = 0.25
+"""Seconds that the main thread waits at a time. Python's signal handlers run in it alone, and only
+while it runs; but another thread may have been given the signal, which wakes nobody: Ctrl-C would
+wait for as long as the main thread does."""
+
+
+def heed(event: threading.Event, timeout: float | None = None) -> bool:
+    """``event.wait(timeout)``, in which no signal is missed."""
+    ends = None if timeout is None else time.monotonic() + timeout
+    while not event.is_set():
+        left = HEED if ends is None else min(HEED, ends - time.monotonic())
+        if left <= 0:
+            return False
+        event.wait(left)
+    return True
+
 
 class Thinner:
     """Lets at most ``fps`` frames per second pass, judged by the frames' own times.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
+from streamkit.clock import HEED
 from streamkit.errors import ClosedError, ConfigError
 from streamkit.events import DropCause, EventType, Reporter, Throttle
 from streamkit.meters import Histogram
@@ -244,8 +245,12 @@ class Delivery:
     def _batches(self) -> Iterator[list[Ticket[Result]]]:
         """What there is to write; nothing when the sink is to be called all the same."""
         while True:
+            until = self._due
+            if self._thread is None:  # the caller's thread
+                heard = time.monotonic() + HEED
+                until = heard if until is None else min(until, heard)
             try:
-                yield self._inbox.take(self._due)
+                yield self._inbox.take(until)
             except ClosedError:
                 return
 

@@ -13,6 +13,7 @@ from streamkit.buffering import (
     VideoProcessingMode,
 )
 from streamkit.changes import Changeable
+from streamkit.clock import heed
 from streamkit.delivery import Delivery
 from streamkit.dispatch import deliveries_of
 from streamkit.engine import Engine, FunctionEngine, ModelEngine, OnVideoFrame
@@ -241,7 +242,7 @@ class InferencePipeline(Changeable):
         try:
             self._play(run, main if use_main_thread else None)
             if use_main_thread:
-                run.done.wait()
+                heed(run.done)
         except BaseException:
             self.terminate()
             raise
@@ -273,7 +274,7 @@ class InferencePipeline(Changeable):
         if run.inside() and not run.done.is_set():
             raise StreamOperationNotAllowedError("join() in a callback would wait for itself")
         try:
-            if not run.done.wait(timeout):
+            if not heed(run.done, timeout):
                 raise TimeoutError(f"the pipeline is still running after {timeout} s")
         except KeyboardInterrupt:
             self.terminate()

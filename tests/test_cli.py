@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from streamkit.cli import app
 from tests.cameras import camera
 from tests.clips import clip, cut, sound_only
+from tests.fakes import until
+from tests.processes import process
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "street.mp4"
@@ -293,18 +295,12 @@ def test_a_signal_ends_it_cleanly_with_the_account(
 ) -> None:
     lines = tmp_path / "out.jsonl"
     command = [*STREAMKIT, "run", "--source", "synthetic:", "--model", str(MODEL)]
-    process = subprocess.Popen(
-        [*command, "--jsonl", str(lines)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    from tests.fakes import until
-
-    until(lambda: lines.exists() and lines.read_text().count("\n") > 5)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=10)
-    assert process.returncode == code
+    command += ["--jsonl", str(lines)]
+    with process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        until(lambda: lines.exists() and lines.read_text().count("\n") > 5)
+        running.send_signal(number)
+        out, err = running.communicate(timeout=10)
+    assert running.returncode == code
     assert err == ""
     written = len(lines.read_text().splitlines())
     assert re.search(rf"│\s+{written} │", out), out

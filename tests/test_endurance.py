@@ -1,6 +1,7 @@
 """Opening, failing, short streams: for ever, they leave no memory, descriptor or thread behind.
 
-Shortened here. In full: ``STREAMKIT_ENDURANCE=10000 pytest tests/test_endurance.py``.
+Shortened here. In full:
+``STREAMKIT_ENDURANCE=10000 pytest -o faulthandler_timeout=3600 tests/test_endurance.py``.
 """
 
 from __future__ import annotations

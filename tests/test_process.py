@@ -72,3 +72,20 @@ def test_ctrl_c_ends_it(main_thread: bool) -> None:
     assert code != 0
     assert "KeyboardInterrupt" in out
     assert took < 15
+
+
+@pytest.mark.parametrize("main_thread", [True, False])
+@pytest.mark.parametrize("callback", ["print", "None"])
+def test_ctrl_c_that_another_thread_is_given_ends_it(callback: str, main_thread: bool) -> None:
+    """As the kernel does when that thread looks for signals first; nothing wakes the main one."""
+    code, out, took = run(
+        "import signal\n"
+        "camera = Camera()\ncamera.silent.set()\n"
+        f"p = pipeline_of(camera, on_prediction={callback})\n"
+        "give = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "threading.Timer(1.0, give).start()\n"
+        f"p.start(use_main_thread={main_thread})\np.join()"
+    )
+    assert code != 0
+    assert "KeyboardInterrupt" in out
+    assert took < 15

@@ -36,6 +36,7 @@ from streamkit.spec import PipelineSpec
 from streamkit.stages import STAGES
 from streamkit.streams.options import STREAM_OPTIONS, StreamOptions
 from tests.needs import needs_rtsp_server
+from tests.processes import process
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -86,15 +87,14 @@ def execute(command: list[str], folder: Path) -> str:
 def beside(line: str, folder: Path) -> Iterator[None]:
     """A command that goes on beside those after it; it has begun when it has said something."""
     command = ["bash", "-c", f"exec {line}"]
-    with subprocess.Popen(
-        command, cwd=folder, env=surroundings(), stdout=subprocess.PIPE, text=True
-    ) as process:
+    with process(command, cwd=folder, env=surroundings(), stdout=subprocess.PIPE) as going_on:
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline()
+            assert going_on.stdout is not None
+            assert going_on.stdout.readline()
             yield
         finally:
-            process.terminate()
+            going_on.terminate()
+            going_on.wait(30)
 
 
 @pytest.mark.timeout(200)

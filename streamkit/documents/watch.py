@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_STEP = 300
-"""Milliseconds between two looks whether somebody asks by a signal, or ends it."""
+_STEP = 0.3
+"""Seconds between two looks at a file."""
 
 
 class Watch:
@@ -36,11 +36,11 @@ class Watch:
         path: Path | None = None,
     ) -> None:
         """``spec`` is what ``pipeline`` was made from, ``read`` gives it anew, ``tell`` gets a line
-        for everything that was done or refused. ``path`` is looked at; without it only ``again``
-        makes it reload."""
+        for everything that was done or refused. ``path`` is looked at, first for what has changed
+        since ``spec`` was read; without it only ``again`` makes it reload."""
         self._pipeline, self._spec, self._read, self._tell = pipeline, spec, read, tell
         self._path = path
-        self._seen = None if path is None else _text(path)
+        self._seen: bytes | None = None
         self._asked, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="streamkit document", daemon=True)
 
@@ -60,40 +60,36 @@ class Watch:
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
-                self._wait()
+                first = self._path is not None and self._seen is None
+                asked = self._wait()
                 if not self._ended.is_set():
-                    self._reload()
+                    self._reload(silent=first and not asked)
             except Exception as error:  # noqa: BLE001 - a thread begins here
                 log.warning("the document cannot be reloaded: %r", error)
-                self._ended.wait(_STEP / 1000)
+                self._ended.wait(_STEP)
 
-    def _wait(self) -> None:
-        """Until there is a reason to read it again."""
+    def _wait(self) -> bool:
+        """Until there is a reason to read it again; whether somebody asks."""
         if self._path is None:
             self._asked.wait()
         else:
             self._wait_for_change(self._path)
+        asked = self._asked.is_set()
         self._asked.clear()
+        return asked
 
     def _wait_for_change(self, path: Path) -> None:
-        """Editors put a new file in the place of the old one, and clusters a new link: the folder
-        is watched, and the text compared."""
-        from watchfiles import watch
+        """Looking is cheap, and works where a file system tells of no changes. A text counts when
+        two looks in a row have seen it: who writes in place has an empty file in between."""
+        latest = self._seen
+        while not self._asked.wait(_STEP):
+            before, latest = latest, _text(path)
+            if latest == before and latest not in (self._seen, None):
+                break
+        self._seen = _text(path)
 
-        for _ in watch(
-            path.parent,
-            recursive=False,
-            stop_event=self._ended,
-            rust_timeout=_STEP,
-            yield_on_timeout=True,
-            raise_interrupt=False,
-        ):
-            text = _text(path)
-            if self._asked.is_set() or text not in (self._seen, None):
-                self._seen = text
-                return
-
-    def _reload(self) -> None:
+    def _reload(self, *, silent: bool) -> None:
+        """``silent`` where there is nothing to do."""
         try:
             after = self._read()
             done = reload(self._pipeline, self._spec, after)
@@ -101,7 +97,7 @@ class Watch:
             self._tell(f"the document is not taken over, the one before goes on:\n{error}")
             return
         self._spec = after
-        for line in done or ("nothing has changed",):
+        for line in done or (() if silent else ("nothing has changed",)):
             self._tell(f"document: {line}")
 
 

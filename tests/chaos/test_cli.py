@@ -18,6 +18,7 @@ from streamkit.chaos.cli import chaos
 from streamkit.errors import ConfigError
 from tests.chaos.viewers import comes_back
 from tests.needs import needs_rtsp_server
+from tests.processes import process
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "chaos.yaml"
 COMMAND = [sys.executable, "-m", "streamkit", "chaos"]
@@ -27,20 +28,10 @@ COMMAND = [sys.executable, "-m", "streamkit", "chaos"]
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command with pipes at all ends; ends with the block."""
     needs_rtsp_server()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with process([*COMMAND, *arguments], **pipes, env=environment) as started:
+        yield started
 
 
 def say(process: subprocess.Popen[str], line: str) -> None:

@@ -28,6 +28,7 @@ from tests.cameras import clock_camera
 from tests.chaos.viewers import Viewer, comes_back, plays, viewer
 from tests.fakes import until
 from tests.needs import needs_rtsp_server
+from tests.processes import process
 
 pytestmark = pytest.mark.rtsp
 NASTY = "p@ss:w/or?d#1% &äß"
@@ -177,14 +178,12 @@ time.sleep(60)
 
 @pytest.mark.parametrize("state", ["running", "stopped"])
 def test_no_orphan_stays_when_the_parent_is_killed(state: str) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, state], stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout
-    child = int(parent.stdout.readline())
-    parent.kill()
-    parent.communicate()
-    until(lambda: not psutil.pid_exists(child) or zombie(child))
+    with process([sys.executable, "-c", PARENT, state], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.communicate()
+        until(lambda: not psutil.pid_exists(child) or zombie(child))
 
 
 def zombie(pid: int) -> bool:

@@ -25,6 +25,7 @@ from streamkit.spec import PipelineSpec, build_pipeline
 from tests.cameras import camera
 from tests.clips import clip
 from tests.fakes import until
+from tests.processes import process
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "samples" / "models" / "street" / "1"
@@ -317,6 +318,34 @@ def test_a_watch_tells_what_it_does_and_goes_on_after_a_wrong_document(tmp_path:
     assert without_a_gap(records(path, 0))
 
 
+def test_a_watch_sees_what_changed_before_it_began_and_waits_for_who_writes_in_place(
+    tmp_path: Path,
+) -> None:
+    path, file = tmp_path / "all.jsonl", tmp_path / "door.yaml"
+    told: list[str] = []
+    first = document(tmp_path)
+    file.write_text(yaml.safe_dump(first))
+    spec = PipelineSpec.load(file)
+    file.write_text(yaml.safe_dump({**first, "stages": []}))
+    with (
+        build_pipeline(spec) as pipeline,
+        Watch(pipeline, spec, lambda: PipelineSpec.load(file), told.append, file) as watching,
+    ):
+        until(
+            lambda: told == [f"document: source {name}: stages none" for name in ("gate", "yard")]
+        )
+        for _ in range(4):
+            with file.open("w") as written:
+                time.sleep(0.2)  # empty for a while
+                written.write(yaml.safe_dump(first))
+            time.sleep(0.75)
+        until(lambda: len(told) >= 4)
+        watching.again()
+        until(lambda: told[-1] == "document: nothing has changed")
+    assert not any("goes on" in line for line in told)
+    assert without_a_gap(records(path, 0))
+
+
 @pytest.mark.timeout(120)
 def test_the_command_line_watches_and_takes_sighup(tmp_path: Path) -> None:
     file = tmp_path / "door.yaml"
@@ -327,20 +356,19 @@ def test_the_command_line_watches_and_takes_sighup(tmp_path: Path) -> None:
     quoted = text.replace("${NAME}.jsonl", "'${NAME}.jsonl'")
     file.write_text(quoted.replace("STAGE", "annotate"))
     command = [sys.executable, "-m", "streamkit", "run", file, "--set", "NAME=out", "--watch", "-q"]
-    with subprocess.Popen(
-        list(map(str, command)), stderr=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
-        assert process.stderr is not None
+    with process(command, stderr=subprocess.PIPE, cwd=ROOT) as running:
+        said = running.stderr
+        assert said is not None
         until(lambda: len(records(tmp_path / "out.jsonl")) > 2, 60)
         file.write_text(quoted.replace("STAGE", "anotate"))
-        assert "not taken over" in process.stderr.readline()
-        assert "door.yaml:4:10" in process.stderr.readline()
+        assert "not taken over" in said.readline()
+        assert "door.yaml:4:10" in said.readline()
         file.write_text(quoted.replace("STAGE", "select"))
-        assert process.stderr.readline() == "document: source gate: stages select\n"
-        process.send_signal(signal.SIGHUP)
-        assert process.stderr.readline() == "document: nothing has changed\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert said.readline() == "document: source gate: stages select\n"
+        running.send_signal(signal.SIGHUP)
+        assert said.readline() == "document: nothing has changed\n"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 130
     assert without_a_gap(records(tmp_path / "out.jsonl"))
 
 

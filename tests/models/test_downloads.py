@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
 
@@ -36,6 +37,7 @@ from tests.fakes import until
 from tests.models.graphs import NAMES, write_folder
 from tests.models.servers import KEY, QUICK, FakeApi, fake_api, gated, status
 from tests.needs import needs_mounts
+from tests.processes import process
 
 WEIGHTS = "/files/street/3/weights"
 MODEL = parse("street/3")
@@ -180,7 +182,7 @@ def test_a_model_on_its_way_is_not_there_yet(api: FakeApi, root: Path) -> None:
     assert Cache(root).read(MODEL) is not None
 
 
-def start_pull(api: FakeApi, root: Path) -> subprocess.Popen[str]:
+def start_pull(api: FakeApi, root: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     code = (
         "import sys; from pydantic import SecretStr; from streamkit.models.ids import parse;"
         "from streamkit.models.store.cache import Cache;"
@@ -191,7 +193,7 @@ def start_pull(api: FakeApi, root: Path) -> subprocess.Popen[str]:
         ".find(parse('street/3'), SecretStr(sys.argv[3])); print(found.names, flush=True)"
     )
     command = [sys.executable, "-W", "error", "-c", code, api.url, str(root), KEY]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return process(command, stdout=subprocess.PIPE, cwd=ROOT)
 
 
 def test_two_processes_at_once_are_one_download(api: FakeApi, root: Path) -> None:
@@ -199,11 +201,11 @@ def test_two_processes_at_once_are_one_download(api: FakeApi, root: Path) -> Non
     api.faults[WEIGHTS].append(gated(100_000, gate))
     with start_pull(api, root) as first, start_pull(api, root) as second:
         api.wait_for(WEIGHTS)
-        for process in (first, second):
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
+        for pull in (first, second):
+            assert pull.stdout is not None
+            assert pull.stdout.readline() == "ready\n"
         gate.set()
-        outputs = [process.communicate(timeout=30)[0] for process in (first, second)]
+        outputs = [pull.communicate(timeout=30)[0] for pull in (first, second)]
     assert outputs == [f"{NAMES}\n"] * 2
     assert api.paths() == ["/ort/street/3", "/files/street/3/environment", WEIGHTS]
 
@@ -222,10 +224,10 @@ def test_many_threads_at_once_are_one_download(api: FakeApi, root: Path) -> None
 def test_after_a_sigkill_in_the_middle_the_next_goes_on(api: FakeApi, root: Path) -> None:
     never = threading.Event()
     api.faults[WEIGHTS].append(gated(300_000, never))
-    with start_pull(api, root) as process:
+    with start_pull(api, root) as pull:
         until(lambda: sum(p.stat().st_size for p in folder_of(root).glob(".*.part")) > 200_000)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        pull.send_signal(signal.SIGKILL)
+        pull.wait()
         began = time.monotonic()
         package = downloads(api, root).find(MODEL, SECRET)
         took = time.monotonic() - began

@@ -15,6 +15,7 @@ from streamkit.models.ids import parse
 from streamkit.models.store.cache import Cache
 from tests.models.graphs import write_folder
 from tests.models.servers import KEY, FakeApi, gated, status
+from tests.processes import process
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -66,7 +67,7 @@ def test_a_terminal_is_shown_the_progress(
     api.faults["/files/street/3/weights"].append(gated(300_000, gate))
     ours, theirs = os.openpty()
     command = [sys.executable, "-m", "streamkit", "models", "pull", "street/3"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+    with process(command, stdout=subprocess.PIPE, stderr=theirs) as pull:
         os.close(theirs)
         seen = b""
         while b"weights.onnx" not in seen:
@@ -74,7 +75,7 @@ def test_a_terminal_is_shown_the_progress(
         gate.set()
         while piece := _read(ours):
             seen += piece
-        assert process.wait(30) == 0
+        assert pull.wait(30) == 0
     os.close(ours)
     assert "MB" in seen.decode() or "kB" in seen.decode()
     assert Cache(tmp_path / "cache").read(parse("street/3")) is not None

@@ -28,6 +28,7 @@ from streamkit.settings import Settings
 from tests.models.graphs import NAMES, write_folder
 from tests.models.servers import QUICK, fake_api
 from tests.needs import needs_package
+from tests.processes import process
 
 MODEL = parse("street/3")
 CREDENTIALS = (SecretStr("an-id"), SecretStr("a-hidden-secret"), None)
@@ -38,16 +39,16 @@ def endpoint() -> Iterator[str]:
     needs_package("moto")
     needs_package("obstore")
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
+    with process(command, stderr=subprocess.PIPE) as server:
+        assert server.stderr is not None
         found = None
         while found is None:
-            line = process.stderr.readline()
+            line = server.stderr.readline()
             assert line, "moto ended"
             found = re.search(r"Running on (http://\S+)", line)
         yield found[1]
-        process.terminate()
-        process.stderr.read()
+        server.terminate()
+        server.stderr.read()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from streamkit.outbox.store import Store
 from tests.fakes import until
 from tests.outbox.raiser import STREAMS, entries
 from tests.outbox.receiver import Receiver, moody, receiver
+from tests.processes import process
 
 KILLS = int(os.environ.get("STREAMKIT_KILLS", "15"))
 
@@ -56,10 +57,8 @@ class Raiser:
 @contextmanager
 def raiser(folder: Path, url: str, secret: str) -> Iterator[Raiser]:
     command = [sys.executable, "-m", "tests.outbox.raiser", str(folder), url, secret]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Raiser(process)
+    with process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        yield Raiser(started)
 
 
 def test_every_event_arrives_in_order_and_none_is_invented(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from streamkit.outbox.store import Store
 from tests.fakes import until
 from tests.outbox.making import Recorder, joined, several
+from tests.processes import process
 
 OTHER = """
 import sys
@@ -52,11 +53,9 @@ class Other:
 
 @contextmanager
 def other(path: Path) -> Iterator[Other]:
-    with subprocess.Popen(
-        [sys.executable, "-c", OTHER, str(path)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        yield Other(process)
+    command = [sys.executable, "-c", OTHER, path]
+    with process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        yield Other(started)
 
 
 @pytest.fixture
@@ -110,6 +109,6 @@ def test_many_threads_and_processes_write_at_once_and_nothing_is_lost(tmp_path: 
         there.await_sent(500)
         for stream, count in (("one", 200), ("two", 200), ("entrance", 100)):
             assert there.ids(stream) == [each.id for each in several(count, stream)]
-        for process in (one.process, two.process):
-            assert process.stdin is not None
-            process.stdin.close()
+        for each in (one.process, two.process):
+            assert each.stdin is not None
+            each.stdin.close()

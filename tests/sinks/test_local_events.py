@@ -16,6 +16,7 @@ import pytest
 from streamkit.errors import ConfigError, SinkError
 from streamkit.events import Evidence
 from streamkit.sinks import CsvSink, EventLinesSink, SqliteSink, open_sink
+from tests.processes import process
 from tests.sinks.happenings import event, seen
 
 EVIDENCE = (
@@ -245,11 +246,11 @@ def test_kill_9_loses_nothing_that_was_written_and_leaves_nothing_torn(tmp_path:
     places, told = [f"{name}:{tmp_path / place}" for name, place in NAMES.items()], list[int]()
     for _ in range(3):
         command = [sys.executable, "-c", WRITER, str(len(told) + 1000), *places]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            told += [int(process.stdout.readline()) for _ in range(40)]
-            process.send_signal(signal.SIGKILL)
-            told += [int(line) for line in process.stdout if line.endswith("\n")]
+        with process(command, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            told += [int(writer.stdout.readline()) for _ in range(40)]
+            writer.send_signal(signal.SIGKILL)
+            told += [int(line) for line in writer.stdout if line.endswith("\n")]
         for name in ("events", "csv"):
             with (tmp_path / NAMES[name]).open("ab") as torn:
                 torn.write(b'01KX,"half')  # as if it had died in the middle of a line

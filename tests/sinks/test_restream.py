@@ -22,6 +22,7 @@ from streamkit.predictions import Result
 from streamkit.sinks import RestreamSink, open_sink
 from streamkit.sinks.outlet import Target
 from tests import fakes
+from tests.processes import process
 from tests.recording.making import pictures_of
 from tests.sinks.making import START, frame, result
 
@@ -54,13 +55,10 @@ def receiver(url: str) -> Iterator[subprocess.Popen[str]]:
     scheme = url.partition(":")[0]
     listening = f"{url}?fifo_size=100000" if scheme == "udp" else url
     command = [sys.executable, "-c", RECEIVER, listening, OPTIONS[scheme]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline()
-        try:
-            yield process
-        finally:
-            process.kill()
+    with process(command, stdout=subprocess.PIPE) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline()
+        yield listener
 
 
 def connected(sink: RestreamSink, number: int = 0) -> None:

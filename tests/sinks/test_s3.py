@@ -24,6 +24,7 @@ from streamkit.sinks import S3Sink, open_sink
 from streamkit.sinks.s3 import Bucket, S3Destination
 from tests.fakes import until
 from tests.needs import needs_package
+from tests.processes import process
 from tests.sinks.happenings import event, message, seen
 
 
@@ -32,17 +33,17 @@ def endpoint() -> Iterator[str]:
     needs_package("moto")
     needs_package("obstore")
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
+    with process(command, stderr=subprocess.PIPE) as server:
+        assert server.stderr is not None
         found = None
         while found is None:
-            line = process.stderr.readline()
+            line = server.stderr.readline()
             assert line, "moto ended"
             found = re.search(r"Running on (http://\S+)", line)
-        drained = threading.Thread(target=process.stderr.read)
+        drained = threading.Thread(target=server.stderr.read)
         drained.start()
         yield found[1]
-        process.terminate()
+        server.terminate()
         drained.join()
 
 

@@ -24,6 +24,7 @@ from streamkit.sources.isolated_wire import SLOTS, Memory, read, written
 from tests.cameras import Camera
 from tests.clips import clip, numbers, pixels
 from tests.fakes import until
+from tests.processes import process
 from tests.sources.servers import listener, unused_port, web
 
 MISBEHAVING = "tests.sources.misbehaving:Misbehaving"
@@ -251,14 +252,12 @@ def test_the_child_dies_with_its_parent(deed: str) -> None:
         "r = s.read(); next(r); next(r); print(s._child._process.pid, flush=True); next(r)\n"
         "import time; time.sleep(600)"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout
-    child = psutil.Process(int(parent.stdout.readline()))
-    parent.send_signal(signal.SIGKILL)
-    parent.communicate()
-    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+    with process([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(signal.SIGKILL)
+        parent.communicate()
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
 
 
 def test_http_is_asked_once_whether_it_is_live(tmp_path: Path) -> None:
