@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from streamkit.clock import HEED
 from streamkit.errors import ClosedError, ConfigError
 from streamkit.events import DropCause, EventType, Reporter, Throttle
+from streamkit.freshness.demand import Lately, Taker
 from streamkit.meters import Histogram
 from streamkit.packets import Packets
 from streamkit.predictions import Result
 from streamkit.scheduler import FINITE, Lane, LanePolicy, Overflow, Scheduler, Ticket
-from streamkit.sinks.base import Sink
+from streamkit.sinks.base import Arrival, Hooks, Sink
 
 log = logging.getLogger(__name__)
 
 Write: TypeAlias = Callable[[Sequence[Result]], None]
-_Arrival: TypeAlias = tuple[Callable[[], str], Packets | None]
-"""What a source is called by now, and its packets."""
-
 _EVENTFUL = 64
 """Results with events of one stream that may wait for a sink that loses none."""
 
@@ -33,9 +31,18 @@ _EVENTFUL = 64
 class Intake:
     """A stream's way into one sink: a lane, and what it lets through."""
 
-    def __init__(self, lane: Lane[Result], *, takes_events: bool, lost: Callable[[], None]) -> None:
-        """``lost`` is told of events that came too late."""
+    def __init__(
+        self,
+        lane: Lane[Result],
+        *,
+        takes_events: bool,
+        lost: Callable[[], None],
+        taker: Callable[[int], Taker],
+    ) -> None:
+        """``lost`` is told of events that came too late; ``taker`` says of a number of results that
+        wait when the sink will come to them."""
         self.lane = lane
+        self._taker = taker
         self._lost = lost
         self.takes_events = takes_events
         """Only results with events pass; else all do but those that close a stream."""
@@ -52,6 +59,11 @@ class Intake:
                 self._lost()
                 raise
 
+    @property
+    def taker(self) -> Taker:
+        """The sink, as this stream sees it."""
+        return self._taker(self.lane.waiting)
+
     def rest(self, idle: bool) -> None:
         """Whether somebody may wait for it."""
         self.lane.rest(idle)
@@ -59,29 +71,6 @@ class Intake:
     def close(self, *, discard: bool = False) -> None:
         """No more results. What waits is written, or dropped on ``discard``; events never are."""
         self.lane.close(discard=discard and not self.takes_events)
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a sink has beside ``write`` and ``close``, under the names it has there."""
-
-    forget: Callable[[int], None] | None = None
-    takes_events: bool = False
-    drain: Callable[[], None] = lambda: None
-    hurry: Callable[[], None] = lambda: None
-    stats: Callable[[], Mapping[str, Any]] = dict
-    every: float | None = None
-    tick: Callable[[], None] = lambda: None
-    follow: Callable[[int, Callable[[], str], Packets | None], None] | None = None
-    waited_for: bool = True
-    receiver: Any = None
-    """Whom it sends to, where it is one who sends; knows whether it ``clashes`` with another."""
-
-    @classmethod
-    def of(cls, sink: Sink) -> Hooks:
-        """Those that ``sink`` has."""
-        names = [each.name for each in fields(cls)]
-        return cls(**{name: getattr(sink, name) for name in names if hasattr(sink, name)})
 
 
 class Delivery:
@@ -120,6 +109,9 @@ class Delivery:
         self.dropped: Counter[DropCause] = Counter()
         self._counting = threading.Lock()
         self.age = Histogram()
+        self._began: float | None = None
+        """When the sink began with what it is about."""
+        self._paces = Lately()
         self._write, self._close = write, close
         self._throttle = Throttle()
         self._reporter = reporter
@@ -129,7 +121,7 @@ class Delivery:
         )
         self._due = None if self._hooks.every is None else time.monotonic()
         """When the sink is to be called though nothing comes."""
-        self._news: deque[tuple[int, _Arrival | None]] = deque(maxlen=4096)
+        self._news: deque[tuple[int, Arrival | None]] = deque(maxlen=4096)
         """Sources that came, and those that are gone, in that order; the sink does not know yet."""
         self._known: set[int] = set()
         """Sources that it knows."""
@@ -173,8 +165,15 @@ class Delivery:
         """A stream's way into this sink; ``adopt`` tells it what kind of stream that is."""
         lane = self._inbox.open(FINITE, on_drop=self._drop)
         return Intake(
-            lane, takes_events=self.takes_events, lost=lambda: self._count(DropCause.STOPPED)
+            lane,
+            takes_events=self.takes_events,
+            lost=lambda: self._count(DropCause.STOPPED),
+            taker=self._taker,
         )
+
+    def _taker(self, waiting: int) -> Taker:
+        began, pace = self._began, self._paces.least
+        return Taker(-math.inf if began is None else began + pace, pace, waiting)
 
     def adopt(self, intake: Intake, *, live: bool, burst: int = 1) -> None:
         """Results of a live stream never wait for a slow sink; those of a finite one always do,
@@ -287,6 +286,7 @@ class Delivery:
             if not result.closing:
                 self.age.add(result.frame.age)
         present = {result.frame.source_id or 0 for result in results}
+        self._began = began = time.monotonic()
         try:
             self._hear(but=present)
             self._known |= present if self._hooks.forget is not None else set()
@@ -297,6 +297,8 @@ class Delivery:
             self._report(error)
         else:
             self.written += len(results)
+        self._paces.add(time.monotonic() - began)
+        self._began = None
 
     def _hear(self, but: Collection[int] = ()) -> None:
         """Tell the sink who came, and let it forget who is gone; what is under way of ``but`` is

@@ -18,7 +18,7 @@ from streamkit.meters import Histogram
 from streamkit.models.base import InferenceOptions
 from streamkit.models.opened import StreamModels
 from streamkit.quality import Control, Quality, asked_of, share_of
-from streamkit.scheduler import FINITE, Lane, OnDrop, Scheduler, Ticket
+from streamkit.scheduler import FINITE, Lane, OnDrop, Scheduler, Takers, Ticket
 from streamkit.sources.base import Source
 from streamkit.streams.options import StreamOptions
 
@@ -43,9 +43,14 @@ class Engine(Protocol):
         ...
 
     def open(
-        self, on_drop: OnDrop[VideoFrame], on_take: OnTake, options: StreamOptions
+        self,
+        on_drop: OnDrop[VideoFrame],
+        on_take: OnTake,
+        options: StreamOptions,
+        takers: Takers = tuple,
     ) -> Lane[VideoFrame]:
-        """A stream's way through, as is wanted of that stream."""
+        """A stream's way through, as is wanted of that stream. ``takers`` are those sinks that
+        alone decide how many of its frames are of use."""
         ...
 
     def admit(self, lane: Lane[VideoFrame], options: StreamOptions, source: Source) -> None:
@@ -96,9 +101,16 @@ class FunctionEngine:
         self._thread.start()
 
     def open(
-        self, on_drop: OnDrop[VideoFrame], on_take: OnTake, options: StreamOptions
+        self,
+        on_drop: OnDrop[VideoFrame],
+        on_take: OnTake,
+        options: StreamOptions,
+        takers: Takers = tuple,
     ) -> Lane[VideoFrame]:
-        """A stream's way through. Raises ``ConfigError`` for a region, which is for models."""
+        """A stream's way through. Raises ``ConfigError`` for a region, which is for models.
+
+        The function may remember what it sees: it gets all it can take."""
+        del takers
         _without_region(options)
         lane = self._scheduler.open(
             FINITE,
@@ -233,7 +245,11 @@ class ModelEngine:
             self._quality.start()
 
     def open(
-        self, on_drop: OnDrop[VideoFrame], on_take: OnTake, options: StreamOptions
+        self,
+        on_drop: OnDrop[VideoFrame],
+        on_take: OnTake,
+        options: StreamOptions,
+        takers: Takers = tuple,
     ) -> Lane[VideoFrame]:
         """A stream's way through, as is wanted of that stream."""
         if self._shared is None:
@@ -249,7 +265,9 @@ class ModelEngine:
         )
         lane.adjust = lambda changed: self._adjust(lane, changed, 0.0)
         self._shared.ledger.enter(lane, self._rate(options, 0.0), options.priority)
-        if quality is not None:
+        if quality is None:
+            lane.takers = takers
+        else:  # it judges by what is lost
             quality.follow(lane, options)
         return lane
 

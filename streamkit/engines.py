@@ -12,7 +12,7 @@ from streamkit.errors import ClosedError, ConfigError
 from streamkit.frame import VideoFrame
 from streamkit.models.base import InferenceOptions
 from streamkit.models.opened import StreamModels
-from streamkit.scheduler import Lane, OnDrop
+from streamkit.scheduler import Lane, OnDrop, Takers
 from streamkit.sources.base import Source
 from streamkit.streams.options import StreamOptions
 
@@ -49,10 +49,14 @@ class Engines:
                 engine.start()
 
     def open(
-        self, on_drop: OnDrop[VideoFrame], on_take: OnTake, options: StreamOptions
+        self,
+        on_drop: OnDrop[VideoFrame],
+        on_take: OnTake,
+        options: StreamOptions,
+        takers: Takers = tuple,
     ) -> Lane[VideoFrame]:
         """See ``Engine``. Loads the model where nobody wanted it so far."""
-        lane = self._of(options).open(on_drop, on_take, options)
+        lane = self._of(options).open(on_drop, on_take, options, takers)
         _keep_model(lane, options)
         return lane
 

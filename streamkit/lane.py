@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from streamkit.errors import ClosedError
 from streamkit.events import DropCause
+from streamkit.freshness.demand import Lately, Takers, held
 from streamkit.mailbox import Mailbox
 from streamkit.policy import CARRIED, Drops, LanePolicy, OnDrop, Overflow, Share, T, tell
 
@@ -89,6 +90,11 @@ class Lane(Generic[T]):
         if window is not None:
             self._results = Mailbox(window * share.stretch)
         self._unreleased = 0
+        self.takers: Takers = tuple
+        """Whom the stream gives its results, where a frame may wait until they are wanted."""
+        self._began: deque[float] = deque()
+        """When those went to a worker that the stream has not used yet."""
+        self._runs = Lately()
         self._closed = False
         self._error: BaseException | None = None
         self._idle = False
@@ -179,6 +185,8 @@ class Lane(Generic[T]):
         drops: Drops[T] = []
         with self._scheduler.lock:
             self._unreleased -= 1
+            if self._began:
+                self._runs.add(time.monotonic() - self._began.popleft())
             self._hand_on(drops)
             self._scheduler.changed()
         tell(drops)
@@ -239,6 +247,7 @@ class Lane(Generic[T]):
             lost += [ticket.item for ticket in self._taken]
         self._waiting.clear()
         self._taken.clear()
+        self._began.clear()
         if self._results is not None:
             lost += [item for item, _ in self._results.close(self._error, discard=not keep)]
         self._scheduler.forget(self)
@@ -287,9 +296,16 @@ class Lane(Generic[T]):
     @property
     def servable(self) -> int:
         """How many items may be taken now."""
-        if not self._waiting or not self._waiting[0].needed:
+        if not self._waiting or not self._waiting[0].needed or self.held > 0:
             return 0
         return int(min(len(self._waiting), max(0, self._permitted)))
+
+    @property
+    def held(self) -> float:
+        """Seconds for which what waits is better not taken: nobody would use it any earlier."""
+        if not self._waiting or not self.live:
+            return 0.0
+        return held(time.monotonic(), self._runs.most, self._began, self.takers())
 
     @property
     def expected(self) -> bool:
@@ -310,6 +326,7 @@ class Lane(Generic[T]):
         else:
             ticket = Ticket(self, waiting.item)
             self._taken.append(ticket)
+            self._began.append(time.monotonic())
         self._hand_on(drops)
         self._end_if_over()
         return ticket
@@ -326,6 +343,7 @@ class Lane(Generic[T]):
                 drops.append((self._on_drop, item, DropCause.STALE))
             else:
                 self._taken.append(Ticket(self, item, True, CARRIED))
+                self._began.append(time.monotonic())
         self._flush()
         self._end_if_over()
 

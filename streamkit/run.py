@@ -231,7 +231,7 @@ class Run:
         way.makers = parts.stages(stream)
         way.made = way.bound([make() for make in way.makers], parts.engine.models(stream.options))
         way.lane = lane = parts.engine.open(
-            stream.dropped, lambda frame: self._taken(way, frame), stream.options
+            stream.dropped, lambda frame: self._taken(way, frame), stream.options, way.takers
         )
         for delivery in self.deliveries:
             way.feed(delivery)

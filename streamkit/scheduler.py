@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeAlias
 
 from streamkit.errors import ClosedError
+from streamkit.freshness.demand import Takers
 from streamkit.lane import Lane, Ticket
 from streamkit.policy import (
     CARRIED,
@@ -35,11 +36,14 @@ from streamkit.policy import (
 
 __all__ = [
     "CARRIED", "FINITE", "LIVE", "Aged", "Carried", "Lane", "LanePolicy", "OnDrop", "Overflow",
-    "Scheduler", "Share", "Ticket",
+    "Scheduler", "Share", "Takers", "Ticket",
 ]  # fmt: skip
 
 _PASSED_OVER: Final = 19
 """Items of a higher priority that may go before one of a lower which is ready; then it goes."""
+
+_SHORTEST: Final = 0.001
+"""Seconds that are worth waiting for."""
 
 _Place: TypeAlias = tuple[int, float, int, int, Lane[T]]
 """The order in which lanes are served: priority, due, served longest ago, opened first."""
@@ -146,7 +150,7 @@ class Scheduler(Generic[T]):
             ready = [lane for lane in self._lanes if lane.servable]
             if not ready and self._closed and not self._lanes:
                 raise ClosedError("scheduler closed")
-            patience = self._patience(ready) if ready else math.inf
+            patience = self._patience(ready) if ready else self._held()
             if patience <= 0:
                 return ready
             if until is not None:
@@ -169,6 +173,11 @@ class Scheduler(Generic[T]):
         if not live and not all(lane.live for lane in expected):
             return math.inf
         return min(lane.waiting_since for lane in live or ready) + self._max_wait - time.monotonic()
+
+    def _held(self) -> float:
+        """Seconds until a lane may be served that has something waiting; nothing else is ready."""
+        times = [held for lane in self._lanes if (held := lane.held) > 0]
+        return max(_SHORTEST, min(times)) if times else math.inf
 
     def _collect(self, ready: list[Lane[T]], drops: Drops[T]) -> list[Ticket[T]]:
         batch: list[Ticket[T]] = []

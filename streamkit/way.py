@@ -11,6 +11,7 @@ from typing import Final
 from streamkit.delivery import Delivery, Intake
 from streamkit.errors import ClosedError
 from streamkit.frame import VideoFrame
+from streamkit.freshness.demand import Taker
 from streamkit.models.opened import StreamModels
 from streamkit.scheduler import Lane
 from streamkit.streams.steps import Stage
@@ -126,6 +127,12 @@ class Way:
             if (models := self._asked.pop(id(stage), None)) is not None:
                 models.close(until)
 
+    def takers(self) -> Sequence[Taker]:
+        """Who alone uses its results; nobody where a stage remembers what it sees."""
+        if any(_remembers(stage) for stage in self.made):
+            return ()
+        return [outlet.taker for outlet in self.outlets if not outlet.takes_events]
+
     def feed(self, delivery: Delivery) -> None:
         """Lead into this sink, if it wants what this stream gives; else no more."""
         stream = self.stream
@@ -190,3 +197,8 @@ class Way:
             self.lane.rest(idle)
         for outlet in self.outlets:
             outlet.rest(idle)
+
+
+def _remembers(stage: Stage) -> bool:
+    manifest = getattr(stage, "manifest", None)
+    return manifest is None or manifest.stateful

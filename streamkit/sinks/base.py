@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from streamkit.packets import Packets
 from streamkit.predictions import Result
+
+Arrival: TypeAlias = tuple[Callable[[], str], Packets | None]
+"""What a source is called by now, and its packets."""
 
 
 @runtime_checkable
@@ -38,3 +44,26 @@ class Sink(Protocol):
     def close(self) -> None:
         """Flush and let go. Called once all results were written; must be safe to call twice."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a sink has beside ``write`` and ``close``, under the names it has there."""
+
+    forget: Callable[[int], None] | None = None
+    takes_events: bool = False
+    drain: Callable[[], None] = lambda: None
+    hurry: Callable[[], None] = lambda: None
+    stats: Callable[[], Mapping[str, Any]] = dict
+    every: float | None = None
+    tick: Callable[[], None] = lambda: None
+    follow: Callable[[int, Callable[[], str], Packets | None], None] | None = None
+    waited_for: bool = True
+    receiver: Any = None
+    """Whom it sends to, where it is one who sends; knows whether it ``clashes`` with another."""
+
+    @classmethod
+    def of(cls, sink: Sink) -> Hooks:
+        """Those that ``sink`` has."""
+        names = [each.name for each in fields(cls)]
+        return cls(**{name: getattr(sink, name) for name in names if hasattr(sink, name)})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from streamkit.errors import SinkError
-from streamkit.predictions import Result
+from streamkit.predictions import Result, Wire
 from streamkit.sinks.base import Sink
 from streamkit.sinks.record import encode, record
 
@@ -17,7 +18,8 @@ class JsonLinesSink(Sink):
 
     A killed process loses at most the line it was writing; the next run starts a line of its own.
     A full disk leaves no half line behind. Keys: ``source_id frame_id timestamp`` (ISO 8601, UTC)
-    ``clock image{width,height} prediction``.
+    ``clock image{width,height} prediction``, in a pipeline also ``source``: what the stream is
+    called.
     """
 
     capacity = 16
@@ -28,6 +30,7 @@ class JsonLinesSink(Sink):
         Raises ``SinkError`` where it cannot be written.
         """
         self.path = Path(path)
+        self._names: dict[int, Callable[[], str]] = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = cast(BinaryIO, self.path.open("ab", buffering=0))
@@ -41,9 +44,21 @@ class JsonLinesSink(Sink):
         if self._file.closed:
             raise SinkError(f"{self.path} is closed")
         try:
-            self._put(encode(record(result)) + b"\n")
+            self._put(encode(self._record(result)) + b"\n")
         except OSError as error:
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _record(self, result: Result) -> Wire:
+        told, name = record(result), self._names.get(result.frame.source_id or 0)
+        return told if name is None else {"source": name(), **told}
+
+    def follow(self, source_id: int, name: Callable[[], str], _packets: object) -> None:
+        """Its records say what the stream is called."""
+        self._names[source_id] = name
+
+    def forget(self, source_id: int) -> None:
+        """This source is gone."""
+        self._names.pop(source_id, None)
 
     def close(self) -> None:
         self._file.close()

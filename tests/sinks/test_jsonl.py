@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamkit import InferencePipeline, SourceReference
 from streamkit.errors import SinkError
 from streamkit.sinks import JsonLinesSink, Sink
 from streamkit.sinks.record import encode
+from tests.fakes import Clip, numbers
 from tests.sinks.making import detections, result
 
 
@@ -39,6 +41,16 @@ def test_a_record_names_the_frame_and_says_what_was_found(tmp_path: Path) -> Non
     }
     assert [row["class"] for row in found["predictions"]] == ["person", "car"]
     assert found["predictions"][0]["tracker_id"] == 12
+
+
+def test_records_in_a_pipeline_say_what_their_stream_is_called(tmp_path: Path) -> None:
+    sinks = [JsonLinesSink(tmp_path / "all.jsonl")]
+    sources = [SourceReference(Clip(3), {"name": name}) for name in ("gate", "yard")]
+    pipeline = InferencePipeline.init_with_custom_logic(sources, numbers, sinks=sinks)
+    pipeline.start(use_main_thread=False)
+    pipeline.join()
+    told = [(each["source_id"], each["source"]) for each in lines(tmp_path / "all.jsonl")]
+    assert sorted(told) == [(0, "gate")] * 3 + [(1, "yard")] * 3
 
 
 def test_a_record_is_in_the_file_before_write_returns(tmp_path: Path) -> None:
