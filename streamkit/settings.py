@@ -231,6 +231,11 @@ class Settings(Environment):
         validation_alias="STREAMKIT_ORT_OPTIMIZATION",
         description="ONNX Runtime's graph optimisation: disabled, basic, extended or all",
     )
+    ort_rewrite: bool = Field(
+        True,
+        validation_alias="STREAMKIT_ORT_REWRITE",
+        description="rewrite graphs before they are loaded on a CPU: the same sums in less time",
+    )
     ort_path: Literal["auto", "run", "iobinding"] = Field(
         "auto",
         validation_alias="STREAMKIT_ORT_PATH",

@@ -44,6 +44,7 @@ def execution_of(settings: Settings) -> Execution:
         arena=settings.ort_arena,
         cuda_graph=settings.cuda_graph,
         optimization=settings.ort_optimization,
+        rewrite=settings.ort_rewrite,
         path=settings.ort_path,
         tensorrt_cache=tensorrt_cache_of(settings),
         tensorrt_fp16=settings.tensorrt_fp16,

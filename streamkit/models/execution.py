@@ -56,6 +56,9 @@ class Execution:
     arena: bool = True
     """Whether memory on the CPU is kept for the next run."""
     optimization: Optimization = "all"
+    rewrite: bool = True
+    """Whether graphs may be rewritten before they are loaded, on a CPU: the same sums in less time.
+    """
     path: RunPath = "auto"
     tensorrt_cache: Path | None = None
     """Where TensorRT's engines are kept; ``None``: nowhere, they are built at every start."""

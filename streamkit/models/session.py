@@ -32,6 +32,7 @@ from streamkit.models.execution import (
     provider_options,
     session_options,
 )
+from streamkit.models.rewriting import rewritten
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +63,18 @@ class Session:
         self.weights = weights
         self.path: str
         """How tensors get in and out: ``run``, ``iobinding``, ``iobinding+pinned`` or
-        ``iobinding+graph``."""
+        ``iobinding+graph``; ``+rewritten`` where the graph was (``models.rewriting``)."""
         try:
             execution = _recording(weights, execution, providers[0])
-            self._session: Any = _opened(weights, execution, providers)
+            self._session: Any
+            self._session, way = _loaded(weights, execution, providers)
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         except _ERRORS as error:
             raise ModelArtefactError(f"{weights} is no usable ONNX model: {error}") from error
         self.provider: str = self._session.get_providers()[0]
-        self._bound, self.path = _bound(self._session, execution, self.provider)
+        self._bound, path = _bound(self._session, execution, self.provider)
+        self.path = path + way
         self.input_name, self.input_shape, self.input_type = self._only_picture(inputs)
         self.output_shapes: tuple[Shape, ...] = tuple(_shape(output) for output in outputs)
 
@@ -109,13 +112,28 @@ class Session:
         self._session = self._bound = None
 
 
-def _opened(weights: Path, execution: Execution, providers: Sequence[str]) -> Any:
+def _loaded(weights: Path, execution: Execution, providers: Sequence[str]) -> tuple[Any, str]:
+    """The file or, on a CPU, what it is rewritten to, and what to call that. Other providers fuse
+    what they find in their own way."""
+    if execution.rewrite and execution.optimization == "all" and providers[0] == CPU:
+        graph = rewritten(weights)
+        try:
+            if graph is not None:
+                return _opened(weights, graph, execution, providers), "+rewritten"
+        except _ERRORS as error:
+            log.warning("%s is loaded as it is; rewritten it fails: %s", weights, error)
+    return _opened(weights, str(weights), execution, providers), ""
+
+
+def _opened(
+    weights: Path, graph: str | bytes, execution: Execution, providers: Sequence[str]
+) -> Any:
     options = session_options(execution, providers[0])
     if providers[0] == OPENVINO and OPENVINO not in onnxruntime.get_available_providers():
         options.add_provider_for_devices(list(openvino_devices()[:1]), openvino_options(execution))
-        return onnxruntime.InferenceSession(str(weights), options)
+        return onnxruntime.InferenceSession(graph, options)
     told = [(name, provider_options(execution, name, weights)) for name in providers]
-    return onnxruntime.InferenceSession(str(weights), options, providers=told)
+    return onnxruntime.InferenceSession(graph, options, providers=told)
 
 
 def _recording(weights: Path, execution: Execution, provider: str) -> Execution:

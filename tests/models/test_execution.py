@@ -87,6 +87,7 @@ def test_settings_reach_the_session(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         "STREAMKIT_ORT_SPINNING": "1",
         "STREAMKIT_ORT_ARENA": "0",
         "STREAMKIT_ORT_OPTIMIZATION": "basic",
+        "STREAMKIT_ORT_REWRITE": "0",
         "STREAMKIT_ORT_PATH": "iobinding",
         "STREAMKIT_TENSORRT_FP16": "0",
         "STREAMKIT_OPENVINO_PRECISION": "bf16",
@@ -98,6 +99,7 @@ def test_settings_reach_the_session(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert (execution.threads, execution.inter_op_threads) == (3, 2)
     assert (execution.spinning, execution.arena) == (True, False)
     assert (execution.optimization, execution.path) == ("basic", "iobinding")
+    assert not execution.rewrite
     assert (execution.tensorrt_fp16, execution.openvino_precision) == (False, "bf16")
     assert execution.tensorrt_cache == tmp_path / "tensorrt"
 
