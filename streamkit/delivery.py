@@ -115,6 +115,7 @@ class Delivery:
         self._write, self._close = write, close
         self._throttle = Throttle()
         self._reporter = reporter
+        self._rounds = rounds
         self._capacity = max(capacity, 2 if rounds else 1)
         self._inbox: Scheduler[Result] = Scheduler(
             sys.maxsize if rounds else 1, max_wait if rounds else 0.0, one_per_lane=True
@@ -172,7 +173,8 @@ class Delivery:
         )
 
     def _taker(self, waiting: int) -> Taker:
-        began, pace = self._began, self._paces.least
+        """A sink of rounds waits for its slowest stream: nobody can say for how long."""
+        began, pace = self._began, 0.0 if self._rounds else self._paces.least
         return Taker(-math.inf if began is None else began + pace, pace, waiting)
 
     def adopt(self, intake: Intake, *, live: bool, burst: int = 1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import sqlite3
+from codecs import getincrementaldecoder
 from pathlib import Path
 from typing import Final
 
@@ -118,12 +119,24 @@ def _connected(path: Path, durable: bool) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         db.close()
         if is_damage(error):
+            if _is_text(path):
+                raise OutboxError(f"{path} is a text of somebody's; name another file") from error
             raise _DamagedError(str(error)) from error
         raise
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _is_text(path: Path) -> bool:
+    """Whether it never was a database, damaged or not."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    try:
+        return "\0" not in getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
 
 
 def _prepare(db: sqlite3.Connection, path: Path, durable: bool) -> None:

@@ -188,11 +188,19 @@ def test_a_damaged_file_is_moved_aside_and_that_is_told(
 
 
 def test_a_file_that_is_no_database_at_all_is_moved_aside_too(path: Path) -> None:
-    path.write_bytes(b"not a database at all" * 500)
+    path.write_bytes(b"not a database at all\x00\xa5" * 500)
     path.with_name("box.sqlite.damaged-1").touch()
     with closing(Store(path)) as store:
         store.put("there", several(1), options(path))
     assert path.with_name("box.sqlite.damaged-2").exists()
+
+
+def test_a_text_of_somebodys_is_left_alone(path: Path) -> None:
+    path.write_text("dear diary, \N{GRINNING FACE}" * 500)
+    with pytest.raises(OutboxError, match=r"box\.sqlite is a text of somebody's"):
+        Store(path).put("there", several(1), options(path))
+    assert path.read_text().startswith("dear diary")
+    assert not list(path.parent.glob("*damaged*"))
 
 
 def test_damage_while_it_is_used_is_survived(path: Path) -> None:
