@@ -78,6 +78,7 @@ def test_max_fps_of_25_from_30_is_25(declares_30: Path) -> None:
     assert_accounted(pipeline)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_behind_a_model_of_5_fps_frames_stay_fresh_for_a_minute(declares_30: Path) -> None:

@@ -40,7 +40,7 @@ KIB_A_CYCLE = 2.0
 """What the allocator's noise over some hundred cycles may look like; in full it is a tenth."""
 PARTS = 8
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 120)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 120)]
 
 Cycle: TypeAlias = Callable[[], None]
 

@@ -487,6 +487,7 @@ def test_the_terminal_shows_who_is_there_and_accounts_for_who_has_gone() -> None
 # -- trouble -------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_thousand_sources_that_came_and_went_leave_nothing_behind() -> None:
     process, sink = psutil.Process(), Collector()
     watchdog = BasePipelineWatchDog()
