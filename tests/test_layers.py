@@ -14,7 +14,8 @@ import streamkit
 
 PACKAGE = Path(streamkit.__file__).parent
 LEVELS = [
-    {"errors", "frame", "masks", "packets", "predictions", "parts", "events", "wire", "meters"},
+    {"errors", "frame", "masks", "packets", "predictions", "parts", "events", "wire", "meters",
+     "heap"},
     {"mailbox", "clock", "policy", "lane", "scheduler", "freshness", "settings", "credentials",
      "buffering", "plugins", "outbound", "asking", "imaging", "recording", "outbox", "web"},
     {"sources", "models", "stages", "sinks"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from streamkit.errors import ConfigError
+from streamkit.heap import give_back
 from streamkit.models.base import Model
 from streamkit.models.families.stub import StubModel
 from streamkit.models.metadata import read
@@ -47,6 +48,7 @@ def load(
     if architecture is None and kind is not None:
         architecture = architecture_of(kind.project_task_type, kind.model_type)
     session = Session(package.weights, execution)
+    give_back()  # what reading the file took
     if architecture is None:
         architecture, task = recognise(session)
     task = plain_task(task or _task(architecture, session))

@@ -119,7 +119,9 @@ def _loaded(weights: Path, execution: Execution, providers: Sequence[str]) -> tu
         graph = rewritten(weights)
         try:
             if graph is not None:
-                return _opened(weights, graph, execution, providers), "+rewritten"
+                session = _opened(weights, graph, execution, providers)
+                session._model_bytes = None  # a copy, for starting anew with other providers
+                return session, "+rewritten"
         except _ERRORS as error:
             log.warning("%s is loaded as it is; rewritten it fails: %s", weights, error)
     return _opened(weights, str(weights), execution, providers), ""

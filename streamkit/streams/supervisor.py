@@ -10,9 +10,9 @@ from typing import Any
 
 from streamkit.errors import SourceError, StreamErrorCode
 from streamkit.events import EventType, Reporter, Throttle
+from streamkit.heap import Heap
 from streamkit.meters import Tally
 from streamkit.streams.health import WHAT, Health
-from streamkit.streams.heap import Heap
 from streamkit.streams.options import StreamOptions
 from streamkit.streams.retry import LOSSES, WINDOW, Retry
 from streamkit.streams.state import CONTEXT, StateMachine, StreamState

@@ -1,4 +1,4 @@
-"""Gives the memory of a lost connection back to the system, where the C library keeps it."""
+"""Gives memory that is free back to the system, where the C library keeps it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,16 @@ class Heap:
 
     def give_back(self) -> None:
         """What is free, now and then. Does nothing where the C library is another one."""
-        now, trim = time.monotonic(), _trim()
-        if trim is not None and now >= self._next:
+        now = time.monotonic()
+        if now >= self._next:
             self._next = now + _PAUSE
-            trim(0)
+            give_back()
+
+
+def give_back() -> None:
+    """What is free, at once: some milliseconds."""
+    if (trim := _trim()) is not None:
+        trim(0)
 
 
 @cache
