@@ -38,6 +38,10 @@ class Seen:
     age_p99: Spread
     growth: Spread
     """Seconds by which the age of the last half is above that of the first: it should be flat."""
+    grown: Spread
+    """Bytes by which the memory of the last half is above that of the first, in the median."""
+    cpu: Spread
+    """Cores that it keeps busy."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -85,11 +89,15 @@ def _figures(name: str, go: Mapping[str, Any]) -> dict[str, float]:
     if len(ages) < 4:
         raise ConfigError(f"{name}: of {go['taken']} results {len(ages)} tell their age")
     half = len(ages) // 2
+    cpu, resident = np.array(go["cpu"]), np.array(go["resident"])
+    middle = len(resident) // 2
     return {
         "delivered": go["taken"] / go["seconds"],
         "age_p50": float(np.quantile(ages, 0.5)),
         "age_p99": float(np.quantile(ages, 0.99)),
         "growth": float(np.median(ages[half:]) - np.median(ages[:half])),
+        "grown": float(np.median(resident[middle:]) - np.median(resident[:middle])),
+        "cpu": float(cpu[-1] - cpu[0]) / go["seconds"],
     }
 
 

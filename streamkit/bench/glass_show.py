@@ -37,11 +37,13 @@ def table_of(found: Sequence[Seen]) -> Table:
     from rich.table import Table
 
     table = Table("fps sent", "package", title="from glass to sink", title_justify="left")
-    for title in ("results a second", "age ms p50", "age ms p99", "last half less first"):
+    titles = "a second", "age ms p50", "age ms p99", "last half less first", "memory MB, the same"
+    for title in (*titles, "cores busy"):
         table.add_column(title, justify="right")
     for each in found:
         sink = "" if each.sink_rate is None else f", sink of {each.sink_rate:g} a second"
         cells = [each.delivered.text(1, 1), each.age_p50.text(1e3, 0)]
         cells += [each.age_p99.text(1e3, 0), each.growth.text(1e3, 0)]
+        cells += [each.grown.text(2.0**-20, 1), each.cpu.text(1, 2)]
         table.add_row(f"{each.fps:g}{sink}", each.name, *cells)
     return table
