@@ -179,9 +179,9 @@ class Decoder:
             target, demand.reason = economy.choice(wanted)
         else:
             target, demand.reason = _EFFORTS[asked], "asked for"
-        # More can be decoded from a key frame on, and only from there: what was left out before
-        # is missing in what comes after.
-        if target < economy.effort or need is Need.KEY:
+        # From key frames alone, more can be decoded from the next one on, and only from there: what
+        # was left out before is missing in what comes after. Disposable pictures were never missed.
+        if target < economy.effort or need is Need.KEY or economy.effort is not Effort.KEY:
             economy.effort = target
         demand.effort = economy.effort
         if need > economy.effort.value:

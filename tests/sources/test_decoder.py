@@ -151,6 +151,15 @@ def test_when_more_is_wanted_again_it_goes_on_at_a_key_frame(
     assert seen.demand.reason == "every picture is wanted"
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_what_nobody_refers_to_is_decoded_again_at_once(tmp_path: Path, codec: str) -> None:
+    seen = through(made(tmp_path, codec, b_frames=2), asked("auto", 8.0), {160: None})
+    assert len(seen.numbers) < 220
+    late = [number for number in seen.numbers if number >= 164]
+    assert late == list(range(164, 250)), "long before the key frame at 175"
+    assert seen.concealed == []
+
+
 def test_an_effort_is_given_up_when_key_frames_become_rare() -> None:
     economy = Economy()
     for number in range(60):
