@@ -325,11 +325,15 @@ class Lane(Generic[T]):
             self._owe(waiting)
         else:
             ticket = Ticket(self, waiting.item)
-            self._taken.append(ticket)
-            self._began.append(time.monotonic())
+            self._begin(ticket)
         self._hand_on(drops)
         self._end_if_over()
         return ticket
+
+    def _begin(self, ticket: Ticket[T]) -> None:
+        self._taken.append(ticket)
+        if self._results is not None:  # else nobody says when it has been used
+            self._began.append(time.monotonic())
 
     def _is_stale(self, item: T) -> bool:
         return self.policy.max_age is not None and item.age > self.policy.max_age
@@ -342,8 +346,7 @@ class Lane(Generic[T]):
             if self._is_stale(item):
                 drops.append((self._on_drop, item, DropCause.STALE))
             else:
-                self._taken.append(Ticket(self, item, True, CARRIED))
-                self._began.append(time.monotonic())
+                self._begin(Ticket(self, item, True, CARRIED))
         self._flush()
         self._end_if_over()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
@@ -502,3 +503,27 @@ def test_nothing_is_lost_or_doubled_whatever_happens(
     lost = [number for number, _ in drops.items]
     assert sorted(got + lost) == list(range(put))
     assert got == sorted(got)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_a_lane_remembers_nothing_of_what_has_gone(window: int | None) -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    lane, _ = lane_of(scheduler, FINITE, window)
+
+    def turn(count: int) -> None:
+        for number in range(count):
+            lane.put(Item(number))
+            for ticket in scheduler.take():
+                ticket.complete()
+            if window is not None:
+                lane.get()
+                lane.release()
+
+    turn(100)
+    tracemalloc.start()
+    try:
+        turn(3000)
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left < 30_000, "not ten bytes for each"
