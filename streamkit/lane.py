@@ -302,8 +302,9 @@ class Lane(Generic[T]):
 
     @property
     def held(self) -> float:
-        """Seconds for which what waits is better not taken: nobody would use it any earlier."""
-        if not self._waiting or not self.live:
+        """Seconds for which what waits is better not taken: nobody would use it any earlier. Where
+        only some items go to a worker, these are wanted for the others, too."""
+        if not self._waiting or not self.live or self._wanted is not None:
             return 0.0
         return held(time.monotonic(), self._runs.most, self._began, self.takers())
 
