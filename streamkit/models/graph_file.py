@@ -21,8 +21,8 @@ Graph: TypeAlias = Any
 Model: TypeAlias = Any
 
 _PACKAGE: Final = "streamkit.graph_file"
-_MANY: Final = 1 << 30
-"""Bytes above which a file is left as it is: messages end at 2 GiB."""
+_MANY: Final = 256 << 20
+"""Bytes above which a file is left as it is: for a moment it is in memory three times."""
 
 _F = descriptor_pb2.FieldDescriptorProto
 _INT, _FLOAT, _STR, _BYTES, _PART = (
