@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,18 @@ def pipeline_of(sources: Any, **options: Any) -> InferencePipeline:
 
 
 def measured_rate(results: list[Result], source_id: int = 0) -> float:
-    """Frames a second by arrival: the median over windows of three seconds, so that one moment in
-    which the machine did something else does not count, without the burst a connection begins with.
+    """Frames a second by arrival: the median over windows of a second, so that moments in which
+    the machine did something else do not count, without the burst a connection begins with.
     """
     times = [r.frame.captured_at for r in results if r.frame.source_id == source_id]
     begin = times[0] + 1.0
     windows: dict[int, list[float]] = {}
     for at in times:
         if at >= begin:
-            windows.setdefault(int((at - begin) // 3.0), []).append(at)
+            windows.setdefault(int(at - begin), []).append(at)
     whole = list(windows.values())[:-1]
-    assert len(whole) >= 3, "too short to tell"
-    return statistics.median((len(w) - 1) / (w[-1] - w[0]) for w in whole)
+    assert len(whole) >= 9, "too short to tell"
+    return statistics.median(len(w) / (w[-1] - before[-1]) for before, w in pairwise(whole))
 
 
 def assert_accounted(pipeline: InferencePipeline) -> None:

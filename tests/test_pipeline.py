@@ -134,12 +134,12 @@ def test_a_slow_model_gets_the_newest_of_a_camera_and_every_frame_is_accounted_f
 def test_a_slow_sink_changes_nothing_for_the_others() -> None:
     release = threading.Event()
     stuck, free = Collector(before=lambda _: release.wait()), Collector()
-    with pipeline_of(Camera(fps=100), sinks=[stuck, free]) as pipeline:
+    with pipeline_of(Camera(fps=50), sinks=[stuck, free]) as pipeline:
         free.await_results(60)
         assert len(stuck.results) == 0
         release.set()
     gaps = [b - a for a, b in zip(free.ids(), free.ids()[1:], strict=False)]
-    assert Counter(gaps)[1] >= 0.9 * len(gaps)
+    assert Counter(gaps)[1] >= 0.8 * len(gaps)
     slow = next(s for s in pipeline.stats()["sinks"] if s["dropped"])
     assert slow["dropped"]["newer"] > 30
 
