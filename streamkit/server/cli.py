@@ -85,6 +85,7 @@ def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
         timeout_graceful_shutdown=1,
         timeout_keep_alive=30,
         h11_max_incomplete_event_size=64 << 10,
+        ws_max_size=4 << 10,  # what listeners say is of no interest
     )
     name = f"[{host}]" if ":" in host else host
     typer.echo(f"listening at http://{name}:{port}, described at http://{name}:{port}/docs")

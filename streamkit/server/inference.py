@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -29,8 +29,8 @@ from streamkit.server.shelf import Shelf
 _SLOTS = 16
 """Questions worked on at a time, at least: enough to fill a batch while another one runs."""
 
-Pictures: TypeAlias = Callable[[], Sequence[Image]]
-"""Fetches and decodes; called on a thread."""
+Pictures: TypeAlias = Callable[[], Iterable[Image]]
+"""Fetches and decodes, one after the other; called on a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Question:
     look: Look | None = None
     """How to draw the answer; ``None``: not at all."""
     id: str | None = None
+    far: bool = False
+    """Pictures have to be fetched from elsewhere, which may take any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Reply:
 
 class Desk:
     """Takes questions to models: ``room`` at a time, of which a few are unpacked and worked on;
-    the others wait as they came, first come, first served."""
+    the others wait as they came, first come, first served. Those whose pictures are far away wait
+    for one another only."""
 
     def __init__(self, shelf: Shelf, room: int, timeout: float) -> None:
         self.shelf, self._timeout, self._room = shelf, timeout, room
@@ -70,8 +73,8 @@ class Desk:
         """Questions under way."""
         self._works: set[_Work] = set()
         slots = min(room, max(_SLOTS, 4 * cores()))
-        self._turns = asyncio.Semaphore(slots)
-        self._pool = ThreadPoolExecutor(slots, "streamkit request")
+        self._near, self._far = asyncio.Semaphore(slots), asyncio.Semaphore(slots)
+        self._pool = ThreadPoolExecutor(2 * slots, "streamkit request")
 
     async def ask(self, request: Request, question: Question) -> Reply:
         """The answer. Raises 503 when there are too many, 504 when it takes too long; a client
@@ -107,7 +110,7 @@ class Desk:
         raise error
 
     async def _turn(self, work: _Work) -> Reply:
-        async with self._turns:
+        async with self._far if work.question.far else self._near:
             work.begun = True
             return await asyncio.get_running_loop().run_in_executor(self._pool, work.run)
 
@@ -129,7 +132,7 @@ class _Work:
     """One question on a thread of the pool; may be given up at any moment."""
 
     def __init__(self, shelf: Shelf, question: Question) -> None:
-        self._shelf, self._question = shelf, question
+        self._shelf, self.question = shelf, question
         self.begun = False
         """Its turn has come."""
         self._asking: Ask | None = None
@@ -141,10 +144,12 @@ class _Work:
             self._asking.give_up(error)
 
     def run(self) -> Reply:
-        question, began = self._question, time.perf_counter()
+        question, began = self.question, time.perf_counter()
         self._still_wanted()
-        pictures = question.pictures()
-        self._still_wanted()
+        pictures = list[Image]()
+        for picture in question.pictures():
+            pictures.append(picture)
+            self._still_wanted()
         known = str(question.model) in self._shelf.names()
         with self._shelf.using(question.model, question.key) as shared:
             self._asking = asking = Ask(shared, pictures, question.options)

@@ -159,6 +159,12 @@ class ServerSettings(Environment):
         ge=1,
         description="pipelines at a time",
     )
+    max_listeners: int = Field(
+        256,
+        validation_alias="STREAMKIT_MAX_LISTENERS",
+        ge=1,
+        description="who is sent results as they come, at a time; further ones are answered 503",
+    )
     traces: bool = Field(
         False,
         validation_alias="STREAMKIT_TRACES",

@@ -145,9 +145,9 @@ def test_pictures_of_one_request_share_what_may_be_unpacked() -> None:
     grey = {"type": "numpy", "value": saved(np.full((10, 10, 3), 114, np.uint8))}
     question = InferRequest.model_validate({"model_id": "street/1", "image": [grey] * 3})
     fetcher = Fetcher(None, most=1, seconds=1)
-    assert len(decoding(question, Limits(in_all=300), fetcher)()) == 3
+    assert len(list(decoding(question, Limits(in_all=300), fetcher)())) == 3
     with pytest.raises(PictureError, match="pixels"):
-        decoding(question, Limits(in_all=299), fetcher)()
+        list(decoding(question, Limits(in_all=299), fetcher)())
 
 
 def test_the_page_says_what_is_taken_and_answered(client: httpx.Client) -> None:

@@ -51,6 +51,41 @@ def test_what_is_too_much_at_once_is_told_to_come_again(models: Path, tmp_path: 
         assert ask(server.url).status_code == 200
 
 
+def test_who_waits_for_pictures_from_elsewhere_holds_up_nobody_else(
+    models: Path, tmp_path: Path
+) -> None:
+    more = {
+        "STREAMKIT_ALLOW_PRIVATE_URL_INPUT": "True",
+        "ALLOW_NON_HTTPS_URL_INPUT": "True",
+        "STREAMKIT_URL_TIMEOUT": "6",
+    }
+    with (
+        served(models, tmp_path / "log.txt", more) as server,
+        socket.create_server(("127.0.0.1", 0), backlog=256) as silent,
+        ThreadPoolExecutor(40) as pool,
+    ):
+        ask(server.url)
+        away = {"type": "url", "value": f"http://127.0.0.1:{silent.getsockname()[1]}/picture"}
+        asking = {"model_id": "street/1", "image": [away] * 8}
+        url = f"{server.url}/infer/object_detection"
+        patience = {"X-Request-Timeout": "12"}
+        late = [
+            pool.submit(httpx.post, url, json=asking, headers=patience, timeout=60, trust_env=False)
+            for _ in range(40)
+        ]
+        until(lambda: _under_way(server) > 20)
+        assert ask(server.url).status_code == 200
+        assert not any(each.done() for each in late)
+        assert {each.result().status_code for each in late} <= {400, 504}
+        until(lambda: _idle(server))
+
+
+def _under_way(server: Served) -> float:
+    page = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    [line] = [one for one in page.splitlines() if one.startswith("streamkit_http_requests_under")]
+    return float(line.split()[-1])
+
+
 def test_who_asks_too_often_is_told_when_to_come_again(models: Path, tmp_path: Path) -> None:
     with served(models, tmp_path / "log.txt", {"STREAMKIT_REQUESTS_PER_MINUTE": "3"}) as server:
         found = [httpx.get(f"{server.url}/healthz", trust_env=False) for _ in range(4)]

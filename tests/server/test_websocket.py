@@ -75,3 +75,42 @@ def test_what_is_not_there_and_who_has_no_key_are_refused(models: Path, tmp_path
         with connect(address(server, name), additional_headers=key, proxy=None) as wire:
             assert json.loads(wire.recv(20))["cursor"] >= 1
         end(server, name, **key)
+
+
+def test_no_more_listen_than_there_is_room_for(models: Path, tmp_path: Path) -> None:
+    with served(models, tmp_path / "log.txt", {"STREAMKIT_MAX_LISTENERS": "2"}) as server:
+        name = begin(server)
+        events = f"{server.url}/inference_pipelines/{name}/events"
+        with (
+            connect(address(server, name), proxy=None) as wire,
+            httpx.stream("GET", events, timeout=20, trust_env=False) as stream,
+        ):
+            wire.recv(20)
+            lines = stream.iter_lines()  # hangs up when it is let go
+            assert next(lines)
+            told = httpx.get(events, timeout=20, trust_env=False)
+            assert (told.status_code, told.json()["code"]) == (503, "SERVER_BUSY")
+            assert next(lines) is not None
+            with pytest.raises(InvalidStatus), connect(address(server, name), proxy=None):
+                pass
+        until(lambda: _listens(server, name))
+        end(server, name)
+
+
+def _listens(server: Served, name: str) -> bool:
+    try:
+        with connect(address(server, name), proxy=None) as wire:
+            return bool(wire.recv(20))
+    except InvalidStatus:
+        return False
+
+
+def test_who_listens_does_not_say_much(server: Served) -> None:
+    name = begin(server)
+    with connect(address(server, name), proxy=None) as wire:
+        wire.recv(20)
+        wire.send("x" * 100_000)
+        with pytest.raises(ConnectionClosed):
+            for _ in iter(lambda: wire.recv(20), None):
+                pass
+    end(server, name)

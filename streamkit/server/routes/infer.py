@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated
 
@@ -79,6 +80,7 @@ def asking(
         question.response_mask_format,
         look if question.visualize_predictions else None,
         question.id,
+        far=any(_is_far(given) for given in question.pictures),
     )
 
 
@@ -86,23 +88,26 @@ def decoding(question: InferRequest, limits: Limits, fetcher: Fetcher) -> Pictur
     """The pictures of a JSON body, when somebody wants them; bounded one by one and together."""
     orient = not question.disable_preproc_auto_orient
 
-    def pictures() -> list[Image]:
-        found, left = list[Image](), limits.in_all
+    def pictures() -> Iterator[Image]:
+        left = limits.in_all
         for given in question.pictures:
             fitting = replace(limits, pixels=min(limits.pixels, left))
-            found.append(one_picture(given, fitting, fetcher, orient))
-            left -= found[-1].shape[0] * found[-1].shape[1]
-        return found
+            found = one_picture(given, fitting, fetcher, orient)
+            left -= found.shape[0] * found.shape[1]
+            yield found
 
     return pictures
 
 
+def _is_far(given: PictureRequest) -> bool:
+    return given.type.lower() == "url"
+
+
 def one_picture(given: PictureRequest, limits: Limits, fetcher: Fetcher, orient: bool) -> Image:
     """A picture however it came. Raises ``PictureError``."""
-    kind = given.type.lower()
-    if kind == "url":
+    if _is_far(given):
         return from_bytes(fetcher.fetch(given.value), limits, orient=orient)
-    if kind in ("base64", "numpy"):
+    if given.type.lower() in ("base64", "numpy"):
         return from_base64(given.value, limits, orient=orient)
     known = ", ".join(_SOURCES)
     raise PictureError(f"type {given.type!r} is not taken; choose from {known}.")
@@ -120,7 +125,14 @@ def legacy_routes(services: Services, fetcher: Fetcher) -> APIRouter:
         model = parse(f"{dataset_id}/{version_id}")
         pictures = await _posted(request, query, services.limits, fetcher)
         look = _look(query)
-        asked = Question(model, services.key.strip(key), pictures, query.options(), look=look)
+        asked = Question(
+            model,
+            services.key.strip(key),
+            pictures,
+            query.options(),
+            look=look,
+            far=bool(query.image),
+        )
         reply = await services.desk.ask(request, asked)
         return pictured(reply) if look and not look.inline else predicted(reply, many=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -103,7 +103,31 @@ def pipeline_routes(services: Services, hosting: Hosting) -> APIRouter:
     return router
 
 
+class _Listeners:
+    """Those who are sent results as they come: no more than there is room for."""
+
+    def __init__(self, room: int) -> None:
+        self._room, self._there = room, 0
+
+    def require_room(self) -> None:
+        """Raise 503 where there is none."""
+        if self._there >= self._room:
+            text = f"{self._room} are listening; try again, or ask for /results"
+            raise HttpError(503, text, "SERVER_BUSY", {"Retry-After": "1"})
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """One more, for as long."""
+        self._there += 1
+        try:
+            yield
+        finally:
+            self._there -= 1
+
+
 def _result_routes(router: APIRouter, services: Services, hosting: Hosting) -> None:
+    listeners = _Listeners(services.settings.max_listeners)
+
     async def consume(request: Request, pipeline_id: str, most: Most = 1) -> Response:
         _allowed(services, request)
         kept = hosting.find(pipeline_id).results.take(most)
@@ -122,10 +146,22 @@ def _result_routes(router: APIRouter, services: Services, hosting: Hosting) -> N
         _allowed(services, request)
         last = request.headers.get("last-event-id", "")
         begin = int(last[:18]) if last.isdecimal() else cursor
-        return EventSourceResponse(_pushed(hosting.find(pipeline_id), begin), ping=15)
+        hosted = hosting.find(pipeline_id)
+        listeners.require_room()
+        return EventSourceResponse(_pushed(hosted, begin, listeners), ping=15)
 
     async def socket(websocket: WebSocket, pipeline_id: str, cursor: int = 0) -> None:
-        await _over(websocket, services, hosting, pipeline_id, max(0, cursor))
+        """Results, one JSON text each, until it or the pipeline ends."""
+        if not await _opens(services, key_of(websocket)):
+            await websocket.close(4401)
+            return
+        try:
+            hosted = hosting.find(pipeline_id)
+            listeners.require_room()
+        except HttpError as error:
+            await websocket.close(4404 if error.status == 404 else 1013)
+            return
+        await _over(websocket, _pushed(hosted, max(0, cursor), listeners))
 
     router.get("/{pipeline_id}/consume", summary="Results that nobody took yet")(consume)
     router.get("/{pipeline_id}/results", summary="Results after a number")(results)
@@ -133,20 +169,9 @@ def _result_routes(router: APIRouter, services: Services, hosting: Hosting) -> N
     router.websocket("/{pipeline_id}/ws")(socket)
 
 
-async def _over(
-    websocket: WebSocket, services: Services, hosting: Hosting, name: str, cursor: int
-) -> None:
-    """Results over a WebSocket, one JSON text each, until it or the pipeline ends."""
-    if not await _opens(services, key_of(websocket)):
-        await websocket.close(4401)
-        return
-    try:
-        hosted = hosting.find(name)
-    except HttpError:
-        await websocket.close(4404)
-        return
+async def _over(websocket: WebSocket, pushed: AsyncGenerator[dict[str, Any]]) -> None:
     await websocket.accept()
-    sending = asyncio.ensure_future(_send(websocket, hosted, cursor))
+    sending = asyncio.ensure_future(_send(websocket, pushed))
     leaving = asyncio.ensure_future(_left(websocket))
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,9 +194,10 @@ async def _opens(services: Services, key: SecretStr | None) -> bool:
         return False
 
 
-async def _send(websocket: WebSocket, hosted: Hosted, cursor: int) -> None:
-    async for each in _pushed(hosted, cursor):
-        await websocket.send_text(each["data"])
+async def _send(websocket: WebSocket, pushed: AsyncGenerator[dict[str, Any]]) -> None:
+    async with contextlib.aclosing(pushed):
+        async for each in pushed:
+            await websocket.send_text(each["data"])
 
 
 async def _left(websocket: WebSocket) -> None:
@@ -180,7 +206,9 @@ async def _left(websocket: WebSocket) -> None:
         pass
 
 
-async def _pushed(hosted: Hosted, cursor: int) -> AsyncIterator[dict[str, Any]]:
+async def _pushed(
+    hosted: Hosted, cursor: int, listeners: _Listeners
+) -> AsyncGenerator[dict[str, Any]]:
     """Each result after ``cursor``, until the pipeline has ended and all are told. Who waits here
     holds no thread."""
     news, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -189,7 +217,7 @@ async def _pushed(hosted: Hosted, cursor: int) -> AsyncIterator[dict[str, Any]]:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(news.set)
 
-    with hosted.results.telling(tell):
+    with listeners.one(), hosted.results.telling(tell):
         while True:
             news.clear()
             over = hosted.results.over
