@@ -69,6 +69,8 @@ def quantize(
 
 
 def _show(report: Report, to: Path, *, as_json: bool) -> None:
+    for doubt in report.doubts:
+        typer.echo(f"warning: {doubt}", err=True)
     if as_json:
         typer.echo(json.dumps({"folder": str(to), **report.as_dict()}, indent=1))
         return

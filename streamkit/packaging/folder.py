@@ -100,6 +100,7 @@ def card(report: Report) -> str:
         f"on one thread, {speed.rounds} turns each in turn, {_machine()}",
         "mAP 50-95": _precision(report),
         "agreement": _agreement(report),
+        "doubts": "; ".join(report.doubts),
     }
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)
     return _TEXT.format(model=_name(report.model), table=table)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.4
 """Objects from here are compared."""
+
+
+SOUND: Final = 0.9
+"""Share of objects on which both should agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,26 @@ class Report:
     judged: int
     """Pictures with annotations."""
 
+    @property
+    def doubts(self) -> list[str]:
+        """What speaks against using it, for people."""
+        found = []
+        if not self.objects:
+            found.append("it was judged by pictures in which the original finds nothing")
+        elif self.agreement < SOUND:
+            found.append(
+                f"it agrees with the original on {100 * self.agreement:.0f} % of the objects only: "
+                "calibrate with more pictures like those it will see (--count), or leave more "
+                "layers as they are (--keep)"
+            )
+        if self.speed.ours_cpu > self.speed.plain_cpu:
+            found.append("this machine computes it more slowly than the original")
+        return found
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         figures = {name: getattr(self, name) for name in self.__slots__ if name != "speed"}
-        return {**figures, "speed": self.speed.as_dict()}
+        return {**figures, "speed": self.speed.as_dict(), "doubts": self.doubts}
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,26 @@ def test_it_finds_what_the_original_finds(
         model.close()
         said.append(found)
     assert agreement(said[0], said[1], 0.4) > 0.85
+
+
+def test_what_speaks_against_it_is_said(
+    made: tuple[Path, Report, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    to, report = made[:2]
+    speed = replace(report.speed, ours_cpu=0.001, plain_cpu=0.002)
+    good = replace(report, agreement=0.99, speed=speed)
+    assert not good.doubts
+    assert "doubts" not in card(good)
+    poor = replace(good, agreement=0.42, speed=replace(speed, ours_cpu=0.003))
+    assert len(poor.doubts) == 2
+    assert "42 % of the objects only" in card(poor)
+    assert "finds nothing" in replace(poor, objects=0).doubts[0]
+    monkeypatch.setattr(Quantising, "run", lambda _: poor)
+    command = ["package", "quantize", str(MODEL), "--pictures", CLIP, "--to", str(to), "--json"]
+    done = CliRunner().invoke(app, command)
+    assert "warning: it agrees with the original on 42 %" in done.stderr
+    assert json.loads(done.stdout)["doubts"] == poor.doubts
 
 
 def test_its_weights_are_int8_and_its_last_layers_are_not(
