@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from streamkit import plugins
@@ -14,7 +15,7 @@ from streamkit.documents.paths import inner_of, kind_of, model_options
 from streamkit.documents.places import Path as Keys
 from streamkit.documents.places import Problem, shown
 from streamkit.documents.steps import Maker, all_steps, build, with_models
-from streamkit.errors import ConfigError, ModelNotFoundError
+from streamkit.errors import ConfigError, ModelNotFoundError, StreamkitError
 from streamkit.models.aliases import ALIASES
 from streamkit.models.ids import ModelId, locate
 from streamkit.options import SourceReference, plan
@@ -35,8 +36,8 @@ def problems_of(spec: PipelineSpec, *, files: bool = False, request: bool = Fals
     found = [
         *_sources(spec, files=files),
         *_models(spec, files=files),
-        *_steps(spec, "stages", STAGES),
-        *_steps(spec, "sinks", SINKS),
+        *_steps(spec, "stages", STAGES, files=files),
+        *_steps(spec, "sinks", SINKS, files=files),
         *_stream(spec),
         *_control(spec),
     ]
@@ -169,10 +170,12 @@ def _no_model(model_id: str, *, files: bool) -> str | None:
 # -- stages and sinks ----------------------------------------------------------------------------
 
 
-def _steps(spec: PipelineSpec, what: str, table: Mapping[str, str]) -> Iterator[Problem]:
+def _steps(
+    spec: PipelineSpec, what: str, table: Mapping[str, str], *, files: bool
+) -> Iterator[Problem]:
     named = {str(name) for s in spec.sources if (name := s.options.get("name")) is not None}
     for path, step in all_steps(spec, what):
-        yield from _step(spec, path, step, table)
+        yield from _step(spec, path, step, table, files=files)
         for name in step.for_ or ():
             if name not in named:
                 known = ", ".join(sorted(named)) or "no source has a name"
@@ -181,7 +184,7 @@ def _steps(spec: PipelineSpec, what: str, table: Mapping[str, str]) -> Iterator[
 
 
 def _step(
-    spec: PipelineSpec, path: Keys, step: StepSpec, table: Mapping[str, str]
+    spec: PipelineSpec, path: Keys, step: StepSpec, table: Mapping[str, str], *, files: bool
 ) -> Iterator[Problem]:
     try:
         made_by = plugins.load(table, step.name)
@@ -194,9 +197,30 @@ def _step(
         at = path if option is None else (*path, step.name, option)
         known = option in plugins.parameters_of(made_by)  # else it may be a misspelt password
         yield Problem(at, says, shown(at, step.options[str(option)], spec.places) if known else "")
-    said = build(Maker(step.name, options)) if table is STAGES and not found else None
+    said = None
+    if not found and table is STAGES:
+        said = build(Maker(step.name, options))
+    elif not found and files and getattr(made_by, "harmless", False):
+        said = _tried(made_by, step.name, options)
     if said is not None:
         yield Problem(_about(path, step, said), said)
+
+
+def _tried(made_by: Callable[..., Any], name: str, options: Mapping[str, Any]) -> str | None:
+    """What a sink complains of that is made for a try, in a folder that is gone afterwards."""
+    with TemporaryDirectory(prefix="streamkit-check-") as folder:
+        if "path" in options:
+            options = {**options, "path": str(Path(folder, Path(options["path"]).name))}
+        if "outbox" in plugins.parameters_of(made_by):
+            given = options.get("outbox")
+            own = given if isinstance(given, Mapping) else {}
+            options = {**options, "outbox": {**own, "path": str(Path(folder, "outbox.sqlite3"))}}
+        try:
+            sink = plugins.build(SINKS, name, options)
+        except StreamkitError as error:
+            return str(error)
+        sink.close()
+    return None
 
 
 def _inner(

@@ -34,7 +34,8 @@ class Sink(Protocol):
     of a stream, and where there is a ``tick`` soon after the stream has been started; ``name()``
     is what the stream is called by now, ``packets`` is its ring, if it keeps one; all have to where
     ``takes_packets`` (bool) is set. ``waited_for = False``: finite streams do not wait for it
-    either, and lose results like live ones.
+    either, and lose results like live ones. ``harmless`` (bool): to make one does nothing
+    outside, but at the ``path`` and ``outbox`` it is given; ``streamkit check`` makes it for a try.
     """
 
     def write(self, result: Result) -> None:

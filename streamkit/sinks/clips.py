@@ -76,6 +76,7 @@ class ClipsSink(Sink):
     every: ClassVar = 0.5
     takes_events: ClassVar = True
     takes_packets: ClassVar = True
+    harmless: ClassVar = True
 
     def __init__(  # noqa: PLR0913 - the options of this sink
         self,

@@ -22,6 +22,7 @@ class EventFile(Sink):
     ``header``, ``line`` and ``is_whole``."""
 
     takes_events: ClassVar = True
+    harmless: ClassVar = True
     header: ClassVar[bytes] = b""
     """The first line of each file."""
 

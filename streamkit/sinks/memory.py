@@ -18,6 +18,8 @@ Buffered: TypeAlias = tuple[list[Any], list[VideoFrame | None]]
 class InMemoryBufferSink(Sink):
     """At most ``queue_size`` results, the oldest thrown away and counted in ``dropped``."""
 
+    harmless = True
+
     def __init__(self, queue_size: int = 64) -> None:
         """Raises ``ConfigError`` unless ``queue_size`` is at least 1."""
         if queue_size < 1:

@@ -42,6 +42,7 @@ class Networked(Sink):
     """
 
     takes_events: ClassVar[bool] = True
+    harmless: ClassVar[bool] = True
 
     def __init__(
         self,

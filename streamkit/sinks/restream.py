@@ -52,6 +52,7 @@ class RestreamSink(Sink):
 
     every: ClassVar = 0.5
     waited_for: ClassVar = False
+    harmless: ClassVar = True
     """Finite streams lose pictures rather than wait for a network."""
     capacity: ClassVar = 2
 

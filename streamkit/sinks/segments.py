@@ -48,6 +48,7 @@ class SegmentsSink(Sink):
 
     every: ClassVar = 0.5
     takes_packets: ClassVar = True
+    harmless: ClassVar = True
     """Streams have to keep their packets for it."""
 
     def __init__(

@@ -29,6 +29,7 @@ class SnapshotsSink(Sink):
     """
 
     every: ClassVar = 10.0
+    harmless: ClassVar = True
 
     def __init__(  # noqa: PLR0913 - the options of this sink
         self,

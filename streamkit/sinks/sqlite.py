@@ -64,6 +64,7 @@ class SqliteSink(Sink):
     """
 
     takes_events: ClassVar = True
+    harmless: ClassVar = True
 
     def __init__(
         self, path: str | Path, *, kinds: Sequence[str] = (), keep_days: float | None = None

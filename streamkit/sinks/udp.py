@@ -6,20 +6,29 @@ import errno
 import socket
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from streamkit.errors import SinkError
+from streamkit.errors import ConfigError, SinkError
 from streamkit.frame import VideoFrame
 from streamkit.predictions import Result
 from streamkit.sinks.base import Sink
 from streamkit.sinks.record import encode
 
+_LAST_PORT: Final = 65535
+
 
 class UDPSink(Sink):
     """Predictions with one more key, ``inference_metadata``: which frame it was, and when."""
 
+    harmless = True
+
     def __init__(self, ip_address: str, port: int) -> None:
-        """Send to ``ip_address`` (IPv4 or IPv6, a broadcast address too) and ``port``."""
+        """Send to ``ip_address`` (IPv4 or IPv6, a broadcast address too) and ``port``.
+
+        Raises ``ConfigError`` for a port that is none.
+        """
+        if not 0 < port <= _LAST_PORT:
+            raise ConfigError(f"port={port}: give a number from 1 to {_LAST_PORT}")
         family = socket.AF_INET6 if ":" in ip_address else socket.AF_INET
         self._to = (ip_address, port)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)

@@ -33,6 +33,7 @@ class VideoFileSink(Sink):
     """
 
     capacity = 8
+    harmless = True
 
     def __init__(
         self,

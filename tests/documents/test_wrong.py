@@ -142,6 +142,21 @@ WRONG = {
         SINKS + "video: {path: a.mp4, crf: high, size: 5}",
         ("4:26: …crf='high': …integer", "4:37: …size=5: "),
     ),
+    "what a sink refuses": Wrong(
+        SINKS + "video: {path: made/a.mp4, fps: -3}\n  - udp: {ip_address: 127.0.0.1, port: 99999}",
+        (
+            "4:31: sinks.0.video.fps: fps must be above 0",
+            "5:34: sinks.1.udp.port: port=99999: give",
+        ),
+    ),
+    "what a sink that sends refuses": Wrong(
+        SINKS + "mqtt: {host: localhost, topic: 'a/#', outbox: made/outbox}",
+        ("4:29: sinks.0.mqtt.topic: topic='a/#': ",),
+    ),
+    "a secret of a sink that is missing": Wrong(
+        SINKS + "webhook: {url: 'env:NOT_SET_ANYWHERE'}",
+        ("4:5: sinks.0: …NOT_SET_ANYWHERE is not set",),
+    ),
     "objects that nobody tracks": Wrong(
         STEPS + "line: {start: [0, 0], end: [9, 9]}\n  - track",
         ("4:5: stages.0: 'line' follows objects through time: put a 'track' step before it",),
@@ -221,6 +236,7 @@ def test_a_wrong_document_is_told_line_by_line(name: str, folder: Path) -> None:
         for part in others:
             assert part in rest, line
         assert "geheim" not in line
+    assert not (folder / "made").exists(), "looked at, not run"
 
 
 def test_what_remembers_is_refused_for_single_pictures(folder: Path) -> None:
