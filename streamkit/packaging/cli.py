@@ -65,10 +65,11 @@ def quantize(
     with _progress() as told:
         told("reading pictures", 0, 1)
         report = Quantising(found, halves(pictures, annotations, count), to, keep, told=told).run()
-    _show(report, to, as_json=as_json)
+    show(report, to, as_json=as_json)
 
 
-def _show(report: Report, to: Path, *, as_json: bool) -> None:
+def show(report: Report, to: Path, *, as_json: bool) -> None:
+    """The card or the figures, and what speaks against the result."""
     for doubt in report.doubts:
         typer.echo(f"warning: {doubt}", err=True)
     if as_json:

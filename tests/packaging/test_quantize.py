@@ -21,7 +21,7 @@ from streamkit.errors import ConfigError, ModelArtefactError, SourceError
 from streamkit.models.base import InferenceOptions
 from streamkit.models.loading import load
 from streamkit.models.store.package import read_path
-from streamkit.packaging import graph
+from streamkit.packaging import cli, graph
 from streamkit.packaging.folder import card
 from streamkit.packaging.pictures import Pictures, halves
 from streamkit.packaging.quantize import Quantising, Report
@@ -107,7 +107,7 @@ def test_it_finds_what_the_original_finds(
 
 def test_what_speaks_against_it_is_said(
     made: tuple[Path, Report, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     to, report = made[:2]
     speed = replace(report.speed, ours_cpu=0.001, plain_cpu=0.002)
@@ -118,11 +118,10 @@ def test_what_speaks_against_it_is_said(
     assert len(poor.doubts) == 2
     assert "42 % of the objects only" in card(poor)
     assert "finds nothing" in replace(poor, objects=0).doubts[0]
-    monkeypatch.setattr(Quantising, "run", lambda _: poor)
-    command = ["package", "quantize", str(MODEL), "--pictures", CLIP, "--to", str(to), "--json"]
-    done = CliRunner().invoke(app, command)
-    assert "warning: it agrees with the original on 42 %" in done.stderr
-    assert json.loads(done.stdout)["doubts"] == poor.doubts
+    cli.show(poor, to, as_json=True)
+    printed = capsys.readouterr()
+    assert "warning: it agrees with the original on 42 %" in printed.err
+    assert json.loads(printed.out)["doubts"] == poor.doubts
 
 
 def test_its_weights_are_int8_and_its_last_layers_are_not(
