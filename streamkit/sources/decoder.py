@@ -121,6 +121,8 @@ class Decoder:
         self._thinned_to = 0.0
         self._whole = _Wholeness()
         self._shown = False
+        self._silent = 0
+        """Packets in a row of which no picture has come out."""
         self._context: Any = None
         self._use(backends.choose(stream, demand.options.backend, reference))
 
@@ -199,11 +201,21 @@ class Decoder:
         """What comes out; a picture that stands alone is not held back for others to overtake."""
         frames = self._fed(packet, origin)
         depth = self._context.reorder_depth
+        self._silent = 0 if frames else self._silent + 1
         if depth and self._economy.effort is Effort.KEY:
             frames += self._fed(None, origin)
-            self._context.flush_buffers()
-            self._context.reorder_depth = depth
+            self._begin_anew(depth)
+        elif origin.state.damaged and self._shown and self._silent > depth:
+            self._begin_anew(depth)
+            frames = self._fed(packet, origin)
         return frames
+
+    def _begin_anew(self, depth: int) -> None:
+        """Without what was before. A decoder that has lost count of the pictures (of a gap in their
+        numbers that goes round) would hold back all that come up to the next key frame."""
+        self._context.flush_buffers()
+        self._context.reorder_depth = depth
+        self._silent = 0
 
     def _fed(self, packet: av.Packet[Any] | None, origin: _Origin) -> list[DecodedFrame]:
         context = self._context

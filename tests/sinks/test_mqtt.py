@@ -124,7 +124,7 @@ def test_what_comes_late_hears_the_last_of_each_topic_where_it_is_retained(
 
 def test_a_broker_that_wants_few_at_a_time_gets_few(tmp_path: Path) -> None:
     config = PLAIN.replace("max_inflight_messages 0", "max_inflight_messages 3")
-    with mosquitto(tmp_path / "mqtt", config) as broker, listening(broker.port) as listener:
+    with mosquitto(tmp_path / "mqtt", config) as broker, listening(broker.port, "t/#") as listener:
         with destination(broker.port) as to:
             to.send([message(event(number)) for number in range(50)])
             assert to._connection is not None

@@ -101,6 +101,23 @@ def test_key_frames_alone_come_out_at_once_and_whole(
     assert (told["decoded"], told["left_out"], told["mode"]) == (10, 240, "key")
 
 
+@pytest.mark.parametrize("missing", [1, 5, 9])
+def test_no_picture_after_a_gap_is_held_back_and_none_passes_for_whole(
+    tmp_path: Path, missing: int
+) -> None:
+    """Pictures are numbered modulo 16: FFmpeg, where a gap goes round, lets none out up to the next
+    key frame."""
+    path = made(tmp_path, frames=36, gop=24)
+    for first in range(1, 24 - missing):
+        gone = range(first, first + missing)
+        demand = asked("all")
+        with av.open(str(path)) as container:
+            decoder = Decoder(container.streams.video[0], demand)
+            packets = [p for i, p in enumerate(container.demux(video=0)) if i not in gone]
+            shown = [concealed for packet in packets for _, concealed in decoder.pictures(packet)]
+        assert shown == [False] * first + [True] * (24 - first - missing) + [False] * 12, first
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_what_nobody_refers_to_is_left_out(tmp_path: Path, codec: str) -> None:
     path = made(tmp_path, codec, b_frames=2)
