@@ -15,7 +15,7 @@ from streamkit.documents.paths import inner_of, kind_of, model_options
 from streamkit.documents.places import Path as Keys
 from streamkit.documents.places import Problem, shown
 from streamkit.documents.steps import Maker, all_steps, build, with_models
-from streamkit.errors import ConfigError, ModelNotFoundError, StreamkitError
+from streamkit.errors import ConfigError, ModelNotFoundError
 from streamkit.models.aliases import ALIASES
 from streamkit.models.ids import ModelId, locate
 from streamkit.options import SourceReference, plan
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def problems_of(spec: PipelineSpec, *, files: bool = False, request: bool = False) -> list[Problem]:
-    """All that is wrong. With ``files``, also files of sources and models that are not there; with
-    ``request``, what makes no sense for a single picture."""
+    """All that is wrong. With ``files``, also files of sources and models that are not there, and
+    what sinks refuse; with ``request``, what makes no sense for a single picture."""
     found = [
         *_sources(spec, files=files),
         *_models(spec, files=files),
@@ -197,17 +197,25 @@ def _step(
         at = path if option is None else (*path, step.name, option)
         known = option in plugins.parameters_of(made_by)  # else it may be a misspelt password
         yield Problem(at, says, shown(at, step.options[str(option)], spec.places) if known else "")
-    said = None
-    if not found and table is STAGES:
-        said = build(Maker(step.name, options))
-    elif not found and files and getattr(made_by, "harmless", False):
-        said = _tried(made_by, step.name, options)
+    said = None if found else _tried(table, made_by, step.name, options, files=files)
     if said is not None:
         yield Problem(_about(path, step, said), said)
 
 
-def _tried(made_by: Callable[..., Any], name: str, options: Mapping[str, Any]) -> str | None:
-    """What a sink complains of that is made for a try, in a folder that is gone afterwards."""
+def _tried(
+    table: Mapping[str, str],
+    made_by: Callable[..., Any],
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    files: bool,
+) -> str | None:
+    """What a stage complains of when it is made for a try; or, with ``files``, a sink that does no
+    harm by it, in a folder that is gone afterwards."""
+    if table is STAGES:
+        return build(Maker(name, options))
+    if not files or not getattr(made_by, "harmless", False):
+        return None
     with TemporaryDirectory(prefix="streamkit-check-") as folder:
         if "path" in options:
             options = {**options, "path": str(Path(folder, Path(options["path"]).name))}
@@ -215,12 +223,7 @@ def _tried(made_by: Callable[..., Any], name: str, options: Mapping[str, Any]) -
             given = options.get("outbox")
             own = given if isinstance(given, Mapping) else {}
             options = {**options, "outbox": {**own, "path": str(Path(folder, "outbox.sqlite3"))}}
-        try:
-            sink = plugins.build(SINKS, name, options)
-        except StreamkitError as error:
-            return str(error)
-        sink.close()
-    return None
+        return build(Maker(name, options, sink=True))
 
 
 def _inner(

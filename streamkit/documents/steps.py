@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from streamkit import plugins
 from streamkit.documents.paths import model_options
 from streamkit.documents.places import Path, Places, Problem
-from streamkit.errors import ConfigError, DocumentError
+from streamkit.errors import ConfigError, DocumentError, StreamkitError
 from streamkit.sinks import SINKS
 from streamkit.stages import STAGES
 
@@ -170,7 +170,8 @@ def build(make: Callable[[], Any]) -> str | None:
         made = make()
     except DocumentError as error:
         return str(error.__cause__ or error)
-    except ConfigError as error:
+    except StreamkitError as error:
         return str(error)
-    del made
+    if (close := getattr(made, "close", None)) is not None:
+        close()
     return None

@@ -58,6 +58,11 @@ class HttpError(StreamkitError):
         self.status, self.code, self.headers = status, code, headers or {}
 
 
+def busy(text: str) -> HttpError:
+    """There is no room now; there may be in a second."""
+    return HttpError(503, text, "SERVER_BUSY", {"Retry-After": "1"})
+
+
 class PictureError(HttpError):
     """A picture in a request that cannot be had or is none."""
 

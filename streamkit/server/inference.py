@@ -23,7 +23,7 @@ from streamkit.models.ids import ModelId
 from streamkit.models.opened import Ask
 from streamkit.predictions import Detections, MaskFormat, Prediction
 from streamkit.server.drawing import Look, drawn
-from streamkit.server.failures import HttpError
+from streamkit.server.failures import HttpError, busy
 from streamkit.server.shelf import Shelf
 
 _SLOTS = 16
@@ -80,8 +80,7 @@ class Desk:
         """The answer. Raises 503 when there are too many, 504 when it takes too long; a client
         that goes away takes its question along."""
         if self.asked >= self._room:
-            text = f"{self._room} requests are under way; try again"
-            raise HttpError(503, text, "SERVER_BUSY", {"Retry-After": "1"})
+            raise busy(f"{self._room} requests are under way; try again")
         self.asked += 1
         try:
             return await self._raced(request, question)

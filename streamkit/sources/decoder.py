@@ -122,7 +122,7 @@ class Decoder:
         self._whole = _Wholeness()
         self._shown = False
         self._silent = 0
-        """Packets in a row of which no picture has come out."""
+        """Packets in a row that were taken, and of which no picture has come out."""
         self._context: Any = None
         self._use(backends.choose(stream, demand.options.backend, reference))
 
@@ -201,7 +201,6 @@ class Decoder:
         """What comes out; a picture that stands alone is not held back for others to overtake."""
         frames = self._fed(packet, origin)
         depth = self._context.reorder_depth
-        self._silent = 0 if frames else self._silent + 1
         if depth and self._economy.effort is Effort.KEY:
             frames += self._fed(None, origin)
             self._begin_anew(depth)
@@ -221,6 +220,7 @@ class Decoder:
         context = self._context
         try:
             frames, missing = ffmpeg_log.heard(lambda: context.decode(packet), ffmpeg_log.DAMAGED)
+            self._silent = 0 if frames else self._silent + 1
         except av.error.InvalidDataError:
             frames, missing = [], True
         except (av.FFmpegError, RuntimeError) as error:

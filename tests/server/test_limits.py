@@ -102,8 +102,7 @@ def test_a_client_may_wait_less_and_its_work_is_given_up(server: Served) -> None
 
 
 def _idle(server: Served) -> bool:
-    page = httpx.get(f"{server.url}/metrics", trust_env=False).text
-    return "streamkit_http_requests_under_way 1.0" in page
+    return _under_way(server) == 1.0
 
 
 def test_a_client_that_goes_away_takes_its_work_along(server: Served) -> None:

@@ -17,7 +17,7 @@ from sse_starlette import EventSourceResponse
 from starlette.websockets import WebSocketState
 
 from streamkit.errors import StreamkitError
-from streamkit.server.failures import HttpError
+from streamkit.server.failures import HttpError, busy
 from streamkit.server.hosting import Hosted, Hosting, report
 from streamkit.server.keys import key_of
 from streamkit.server.neighbour import document_of
@@ -112,8 +112,7 @@ class _Listeners:
     def require_room(self) -> None:
         """Raise 503 where there is none."""
         if self._there >= self._room:
-            text = f"{self._room} are listening; try again, or ask for /results"
-            raise HttpError(503, text, "SERVER_BUSY", {"Retry-After": "1"})
+            raise busy(f"{self._room} are listening; try again, or ask for /results")
 
     @contextlib.contextmanager
     def one(self) -> Iterator[None]:
