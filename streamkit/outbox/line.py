@@ -139,11 +139,11 @@ class Line(httpcore.NetworkStream):
         with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 self._sock.settimeout(self._lines.left())
-                secure = ssl_context.wrap_socket(
-                    self._sock, server_hostname=server_hostname, do_handshake_on_connect=False
+                plain = self._sock
+                self._sock = secure = ssl_context.wrap_socket(
+                    plain, server_hostname=server_hostname, do_handshake_on_connect=False
                 )
-                self._lines.exchange(self._sock, secure)
-                self._sock = secure
+                self._lines.exchange(plain, secure)
                 secure.do_handshake()
             except BaseException:
                 self.close()

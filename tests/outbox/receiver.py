@@ -67,7 +67,9 @@ class Receiver:
             if self._tls is not None:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(self._tls)
-                self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+                self._server.socket = context.wrap_socket(
+                    self._server.socket, server_side=True, do_handshake_on_connect=False
+                )
             self.port = self._server.server_address[1]
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
             self._thread.start()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
+import httpcore
 import pytest
 
 from streamkit.errors import DeliveryFailedError
+from streamkit.outbox.line import Lines
 from streamkit.outbox.posting import Poster, Target
 from streamkit.outbox.reach import Reach
 from streamkit.web import retry_after
@@ -61,6 +65,27 @@ def test_a_stop_cuts_it_off(urls: dict[str, str], place: str) -> None:
     assert len(errors) == 1
     with pytest.raises(DeliveryFailedError):
         poster.post(b"{}", {})
+
+
+def test_a_stop_while_tls_takes_a_connection_over_leaves_nothing_open() -> None:
+    lines = Lines(Reach(True))
+    lines.deadline = time.monotonic() + 10
+
+    class Context(ssl.SSLContext):
+        def wrap_socket(self, *given: Any, **more: Any) -> ssl.SSLSocket:
+            taken_over = super().wrap_socket(*given, **more)
+            lines.cut()
+            return taken_over
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = lines.connect_tcp("127.0.0.1", server.getsockname()[1])
+        there, _ = server.accept()
+        with there:
+            with pytest.raises(httpcore.ConnectError):
+                line.start_tls(Context(ssl.PROTOCOL_TLS_CLIENT), "127.0.0.1")
+            there.settimeout(5)
+            assert there.recv(1) == b""
+    assert not lines._open
 
 
 @pytest.mark.parametrize("place", PLACES)
