@@ -35,19 +35,26 @@ def pipeline_of(sources: Any, **options: Any) -> InferencePipeline:
     return InferencePipeline.init_with_custom_logic(sources, **options)
 
 
-def measured_rate(results: list[Result], source_id: int = 0) -> float:
-    """Frames a second by arrival: the median over windows of a second, so that moments in which
-    the machine did something else do not count, without the burst a connection begins with.
+def captured_rate(results: list[Result], source_id: int = 0) -> float:
+    """Frames a second of the source, by arrival: the median over windows of a second, so that
+    moments in which the machine did something else do not count, without the burst a connection
+    begins with. Ids count what a newer frame replaced, too; see ``assert_nearly_all``.
     """
-    times = [r.frame.captured_at for r in results if r.frame.source_id == source_id]
-    begin = times[0] + 1.0
-    windows: dict[int, list[float]] = {}
-    for at in times:
-        if at >= begin:
-            windows.setdefault(int(at - begin), []).append(at)
-    whole = list(windows.values())[:-1]
-    assert len(whole) >= 9, "too short to tell"
-    return statistics.median(len(w) / (w[-1] - before[-1]) for before, w in pairwise(whole))
+    at = [
+        (r.frame.captured_at, r.frame.frame_id) for r in results if r.frame.source_id == source_id
+    ]
+    begin = at[0][0] + 1.0
+    last = {int(when - begin): (when, number) for when, number in at if when >= begin}
+    ends = list(last.values())[:-1]
+    assert len(ends) >= 9, "too short to tell"
+    return statistics.median((n - m) / (b - a) for (a, m), (b, n) in pairwise(ends))
+
+
+def assert_nearly_all(pipeline: InferencePipeline, share: float = 0.8) -> None:
+    """Frames were delivered, but for those that were replaced while the machine was busy."""
+    for stream in pipeline.stats()["streams"]:
+        assert set(stream["dropped"]) <= {"newer", "stopped"}
+        assert stream["delivered"] >= share * stream["captured"]
 
 
 def assert_accounted(pipeline: InferencePipeline) -> None:
@@ -63,8 +70,8 @@ def test_a_camera_is_delivered_at_the_rate_it_has_not_the_one_it_declares(
     sink = Collector()
     with camera(declares_30, real_fps=rate) as cam, pipeline_of(cam.url, sinks=[sink]) as pipeline:
         sink.await_results(round(rate * 11.5), timeout=40)
-    assert measured_rate(sink.results) == pytest.approx(rate, rel=0.02)
-    assert pipeline.stats()["streams"][0]["dropped"].get("newer", 0) <= 40
+    assert captured_rate(sink.results) == pytest.approx(rate, rel=0.02)
+    assert_nearly_all(pipeline)
     assert_accounted(pipeline)
 
 
@@ -75,7 +82,10 @@ def test_max_fps_of_25_from_30_is_25(declares_30: Path) -> None:
         pipeline_of(cam.url, sinks=[sink], max_fps=25) as pipeline,
     ):
         sink.await_results(25 * 12, timeout=40)
-    assert measured_rate(sink.results) == pytest.approx(25, rel=0.02)
+    assert captured_rate(sink.results) == pytest.approx(30, rel=0.02)
+    stream = pipeline.stats()["streams"][0]
+    thinned = stream["dropped"]["rate"]
+    assert thinned / stream["captured"] == pytest.approx(1 - 25 / 30, rel=0.1)
     assert_accounted(pipeline)
 
 
@@ -130,9 +140,10 @@ def test_three_cameras_keep_their_rates_and_one_that_stalls_holds_nobody(
         sink.await_results(len(before) + round(60 * 11.5), timeout=40)
         after = sink.results[len(before) :]
     for number, rate in enumerate((30, 30)):
-        assert measured_rate(before, number) == pytest.approx(rate, rel=0.02)
-        assert measured_rate(after, number) == pytest.approx(rate, rel=0.02)
-    assert measured_rate(before, 2) == pytest.approx(5, rel=0.04)
+        assert captured_rate(before, number) == pytest.approx(rate, rel=0.02)
+        assert captured_rate(after, number) == pytest.approx(rate, rel=0.02)
+    assert captured_rate(before, 2) == pytest.approx(5, rel=0.04)
+    assert_nearly_all(pipeline)
     assert_accounted(pipeline)
 
 
@@ -143,7 +154,8 @@ def test_a_sink_of_a_second_per_frame_changes_nothing_for_anybody_else(declares_
         pipeline_of(cam.url, sinks=[stuck, free]) as pipeline,
     ):
         free.await_results(round(30 * 11.5), timeout=40)
-    assert measured_rate(free.results) == pytest.approx(30, rel=0.02)
+    assert captured_rate(free.results) == pytest.approx(30, rel=0.02)
+    assert_nearly_all(pipeline)
     assert 6 <= len(stuck.results) <= 16
     assert_accounted(pipeline)
 
