@@ -177,7 +177,7 @@ def test_a_stop_waits_for_no_receiver_and_what_is_unsent_goes_on(path: Path) -> 
         seat.put(several(3))
         stuck.await_tries(1)
         began = time.monotonic()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4.0
     there = Recorder()
     with joined(path, there):
         there.await_sent(3)
@@ -215,7 +215,7 @@ def test_but_not_when_hurried(path: Path) -> None:
         seat.hurry()
         began = time.monotonic()
         seat.drain()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 4.0
 
 
 def test_a_full_queue_drops_the_oldest_and_tells(

@@ -160,7 +160,7 @@ def test_a_stop_takes_no_longer_whatever_the_receiver_does(tmp_path: Path, fault
             hook.write(seen(1))
             there.await_came(1)
             began = time.monotonic()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 4.0
         with sink(there.url, tmp_path):
             there.await_taken(1)
 
