@@ -9,7 +9,7 @@ from typing import Any
 
 from streamkit.delivery import Delivery
 from streamkit.dispatch import delivery_to
-from streamkit.engine import Engine
+from streamkit.engine import Accept, Engine
 from streamkit.errors import ConfigError
 from streamkit.events import Reporter
 from streamkit.options import (
@@ -199,11 +199,17 @@ class Changeable:
 
     # -- the model ---------------------------------------------------------------------------
 
-    def change_model(self, model_id: str, **asked: Any) -> None:
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Of the pipeline's model; none where nobody knows (yet)."""
+        return self._engine.names()
+
+    def change_model(self, model_id: str, accept: Accept = any, **asked: Any) -> None:
         """Another model for all sources that use the pipeline's, from their next batch on, and
-        what is wanted of it (``confidence``, ...). Raises what loading it raises; nothing has
-        changed then, as where others of this process use the present one, too."""
-        self._engine.change(model_id, inference_options(Settings.load(), **asked))
+        what is wanted of it (``confidence``, ...). Raises what loading it raises, and what
+        ``accept`` raises when it is told the new one's class names; nothing has changed then, as
+        where others of this process use the present one, too."""
+        self._engine.change(model_id, inference_options(Settings.load(), **asked), accept)
         for stream in self._roster.streams:
             stream.adjust(stream.options)
 

@@ -76,7 +76,7 @@ def load(document: Path, given: list[str] | None, *, request: bool = False) -> P
 
 
 def _rows(spec: PipelineSpec) -> Iterator[tuple[str, str, str, str]]:
-    from streamkit.documents.build import id_of, model_of
+    from streamkit.documents.build import id_of, model_of, told_id
     from streamkit.documents.steps import keys_of, sinks_of, stages_of
 
     for number, key in enumerate(keys_of(spec)):
@@ -85,4 +85,4 @@ def _rows(spec: PipelineSpec) -> Iterator[tuple[str, str, str, str]]:
         model = model_of(spec).id if own is None else id_of(spec, own)
         stages = ", ".join(step.name for _, step in stages_of(spec, number))
         sinks = ", ".join(step.name for _, step in sinks_of(spec, number))
-        yield key, model, stages or "-", sinks or "-"
+        yield key, told_id(model), stages or "-", sinks or "-"

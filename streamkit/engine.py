@@ -33,6 +33,8 @@ _FASTEST: Final = 240.0
 """Frames per second that a source may claim and be believed."""
 
 OnTake: TypeAlias = Callable[[VideoFrame], None]
+Accept: TypeAlias = Callable[[Sequence[str]], object]
+"""Raises where it cannot do with these class names."""
 
 
 class Engine(Protocol):
@@ -65,9 +67,14 @@ class Engine(Protocol):
         """What the stages of one stream may open, until it is closed."""
         ...
 
-    def change(self, model_id: str, options: InferenceOptions) -> None:
+    def names(self) -> Sequence[str]:
+        """The class names of the pipeline's model; none where nobody knows."""
+        ...
+
+    def change(self, model_id: str, options: InferenceOptions, accept: Accept = any) -> None:
         """Another model from the next batch on, and what is wanted of it from the next ``adjust``
-        of a lane on. Raises ``ConfigError`` and what loading raises; then nothing has changed."""
+        of a lane on. ``accept`` may raise when it is told the new one's class names. Raises
+        ``ConfigError`` and what loading raises; then nothing has changed."""
         ...
 
     def inside(self) -> bool:
@@ -147,9 +154,13 @@ class FunctionEngine:
 
         return StreamModels(lease, None)
 
-    def change(self, model_id: str, options: InferenceOptions) -> None:
+    def names(self) -> Sequence[str]:
+        """None: the function answers with what it likes."""
+        return ()
+
+    def change(self, model_id: str, options: InferenceOptions, accept: Accept = any) -> None:
         """Raises ``ConfigError``: there is no model."""
-        del model_id, options
+        del model_id, options, accept
         raise ConfigError("this pipeline runs a function: it has no model to change")
 
     def inside(self) -> bool:
@@ -334,11 +345,15 @@ class ModelEngine:
         own = options.wanted(self._options).but(region=None)
         return StreamModels(lease, (self._model_id, own))
 
-    def change(self, model_id: str, options: InferenceOptions) -> None:
+    def names(self) -> Sequence[str]:
+        """See ``Engine``."""
+        return () if self._shared is None else self._shared.model.names
+
+    def change(self, model_id: str, options: InferenceOptions, accept: Accept = any) -> None:
         """See ``Engine``. Also raises ``ConfigError`` where others use the present model: they
         asked for no other."""
         if str(model_id) != str(self._model_id):
-            self._shared = self._swapped(model_id)
+            self._shared = self._swapped(model_id, accept)
             self._model_id, self._capacity = model_id, None
         self.ask(options)
 
@@ -346,17 +361,18 @@ class ModelEngine:
         """What is wanted of the model, from the next ``adjust`` of a lane on."""
         self._options = options
 
-    def _swapped(self, model_id: str) -> SharedModel:
+    def _swapped(self, model_id: str, accept: Accept) -> SharedModel:
         if self._lease is None:
             pinned = self._manager.pin(model_id, self._api_key, on_load=self._loaded)
             pinned.release()
+            accept(pinned.shared.model.names)
             return pinned.shared
         if self._lease.shared.users > 1:
             raise ConfigError(
                 f"{self._model_id} is used by others of this process, too (another pipeline, or a "
                 "stage): another model takes a restart"
             )
-        return self._manager.swap(self._model_id, model_id, self._api_key)
+        return self._manager.swap(self._model_id, model_id, self._api_key, accept=accept)
 
     def inside(self) -> bool:
         """Whether it is one of the model's threads, whoever else shares them."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from streamkit.engine import ModelEngine, OnTake
+from streamkit.engine import Accept, ModelEngine, OnTake
 from streamkit.errors import ClosedError, ConfigError
 from streamkit.frame import VideoFrame
 from streamkit.models.base import InferenceOptions
@@ -98,10 +98,14 @@ class Engines:
         """See ``Engine``."""
         return self._of(options).models(options)
 
-    def change(self, model_id: str, options: InferenceOptions) -> None:
+    def names(self) -> Sequence[str]:
+        """See ``Engine``: of the pipeline's own."""
+        return self._first.names()
+
+    def change(self, model_id: str, options: InferenceOptions, accept: Accept = any) -> None:
         """See ``Engine``: the pipeline's own; the others are asked for what sources want of them
         beside what is wanted of this one."""
-        self._first.change(model_id, options)
+        self._first.change(model_id, options, accept)
         for engine in self._others.values():
             engine.ask(options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -145,12 +146,24 @@ def _typed(name: str, option: str, value: Any, parameter: inspect.Parameter | No
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(wanted).validate_python(value)
+        fitting = TypeAdapter(wanted).validate_python(value)
     except ValidationError as error:
         said = _said(error.errors()[0])
         raise ConfigError(f"{name!r}: {option}: {said}") from None  # its text quotes the value
     except PydanticUserError:  # not a type that can be checked
         return value
+    if not _finite(fitting):
+        raise ConfigError(f"{name!r}: {option}: give a number that is finite")
+    return fitting
+
+
+def _finite(value: Any) -> bool:
+    """Whether no number in it is infinite or none at all: no option means anything by that."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_finite, value))
 
 
 def _said(wrong: Mapping[str, Any]) -> str:

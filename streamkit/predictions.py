@@ -308,6 +308,9 @@ class Result:
     closing: bool = False
     """The stream has ended and this is its last frame once more, for the events that end with it:
     nothing new was seen, and it counts in no account. See ``stages.base.Stage``."""
+    left_out: tuple[Detections, ...] = ()
+    """Objects that were found, but are not in ``prediction``, for they have no track (yet): who
+    may miss nobody, as ``privacy``, counts them, too."""
     _wire: Any = field(default=None, repr=False)
 
     @property

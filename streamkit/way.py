@@ -162,7 +162,12 @@ class Way:
         def go_over() -> None:
             self.makers, self.made = tuple(makers), stages
             leaving = [stage for _, stage in old]
-            self.stream.restage([*self.head, *stages], leaving, lambda: self._unbind(leaving))
+
+            def left() -> None:
+                _hand_over(leaving, new)
+                self._unbind(leaving)
+
+            self.stream.restage([*self.head, *stages], leaving, left)
 
         return Restaging(go_over, lambda: self._unbind(new))
 
@@ -197,6 +202,16 @@ class Way:
             self.lane.rest(idle)
         for outlet in self.outlets:
             outlet.rest(idle)
+
+
+def _hand_over(leaving: Sequence[Stage], new: Sequence[Stage]) -> None:
+    """What must go on although other options made another stage: see ``Stage.succeed``."""
+    heirs = [stage for stage in new if hasattr(stage, "succeed")]
+    for old in leaving:
+        heir = next((each for each in heirs if type(each) is type(old)), None)
+        if heir is not None:
+            heirs.remove(heir)
+            heir.succeed(old)
 
 
 def _remembers(stage: Stage) -> bool:

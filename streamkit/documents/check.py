@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamkit import plugins
 from streamkit.documents import fit
-from streamkit.documents.build import id_of, model_of
+from streamkit.documents.build import id_of, model_of, told_id
 from streamkit.documents.paths import inner_of, kind_of, model_options
 from streamkit.documents.places import Path as Keys
 from streamkit.documents.places import Problem, shown
@@ -212,18 +212,18 @@ def _tried(
 ) -> str | None:
     """What a stage complains of when it is made for a try; or, with ``files``, a sink that does no
     harm by it, in a folder that is gone afterwards."""
-    if table is STAGES:
-        return build(Maker(name, options))
-    if not files or not getattr(made_by, "harmless", False):
-        return None
+    stage = table is STAGES
+    if not (name in STAGES if stage else files and getattr(made_by, "harmless", False)):
+        return None  # a stranger's may do anything when it is made
     with TemporaryDirectory(prefix="streamkit-check-") as folder:
-        if "path" in options:
-            options = {**options, "path": str(Path(folder, Path(options["path"]).name))}
+        for place in ("path", "folder"):
+            if options.get(place):
+                options = {**options, place: str(Path(folder, Path(options[place]).name))}
         if "outbox" in plugins.parameters_of(made_by):
             given = options.get("outbox")
             own = given if isinstance(given, Mapping) else {}
             options = {**options, "outbox": {**own, "path": str(Path(folder, "outbox.sqlite3"))}}
-        return build(Maker(name, options, sink=True))
+        return build(Maker(name, options, sink=not stage))
 
 
 def _inner(
@@ -260,4 +260,6 @@ def _control(spec: PipelineSpec) -> Iterator[Problem]:
         except ConfigError as error:
             yield Problem((key,), str(error))
     if model_of(spec).id in ladder:
-        yield Problem(("ladder",), f"{spec.model.id!r} is the model itself: name smaller ones")
+        yield Problem(
+            ("ladder",), f"{told_id(spec.model.id)!r} is the model itself: name smaller ones"
+        )

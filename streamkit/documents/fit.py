@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamkit import plugins
-from streamkit.documents.paths import inner_of, kind_of, path_options
+from streamkit.documents.paths import inner_of, kind_of, model_options, path_options
 from streamkit.documents.places import Path as Keys
 from streamkit.documents.places import Problem
 from streamkit.documents.steps import all_steps, keys_of, sinks_of, stages_of
@@ -53,6 +53,30 @@ def _loadable(step: StepSpec) -> bool:
     except ConfigError:
         return False
     return True
+
+
+def unknown_classes(spec: PipelineSpec, names: Collection[str]) -> list[Problem]:
+    """Stages that are about classes which the document's model, that has these ``names``, does not
+    know. Behind a stage with a model of its own nobody can tell."""
+    found = []
+    for number, source in enumerate(spec.sources):
+        other = source.model is not None and source.model.id is not None
+        steps = () if other or not names else stages_of(spec, number)
+        for path, step in steps:
+            wanted = step.options.get("classes")
+            for name in wanted if isinstance(wanted, list) else ():
+                if name not in names:
+                    meant, known = plugins.nearest(str(name), names), ", ".join(names)
+                    says = f"the model knows no class {name!r}{meant}; it knows {known}"
+                    found.append(Problem((*path, step.name, "classes"), says))
+            if step.name not in STAGES or _has_model(step):
+                break
+    return found
+
+
+def _has_model(step: StepSpec) -> bool:
+    parameters = plugins.parameters_of(plugins.load(STAGES, step.name))
+    return any(step.options.get(name) for name in model_options(parameters))
 
 
 # -- encoded recordings --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamkit.documents.build import id_of, model_of
+from streamkit.documents.build import id_of, model_of, told_id
 from streamkit.documents.steps import sinks_of, stages_of
 from streamkit.sources.reference import printable
 
@@ -77,7 +77,7 @@ def _model(graph: Graph, spec: PipelineSpec, number: int) -> str:
     name = spec.model.id if wanted is None or wanted.id is None else wanted.id
     model_id = model_of(spec).id if name == spec.model.id else id_of(spec, name)
     title = name if name in spec.models else "model"
-    said = _end_of(model_id)
+    said = _end_of(told_id(model_id))
     present = [n for n in graph.nodes.values() if n.kind == "model" and n.detail == said]
     node = present[0] if present else Node(f"model{_models(graph)}", "model", 1, title, said)
     return graph.add(node)
@@ -89,7 +89,7 @@ def _models(graph: Graph) -> int:
 
 def _end_of(text: str) -> str:
     """An id as it is; of a path or an address the end."""
-    return "/".join(text.split("?")[0].split("/")[-2:])
+    return "/".join(text.split("/")[-2:])
 
 
 def _name(step: StepSpec) -> str:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streamkit.delivery import Delivery
-from streamkit.documents.build import model_of, references
+from streamkit.documents.build import id_of, model_of, references, told_id
 from streamkit.documents.check import problems_of
+from streamkit.documents.fit import unknown_classes
 from streamkit.documents.places import refuse
 from streamkit.documents.steps import Maker, sink_makers
+from streamkit.engine import Accept
 from streamkit.errors import ConfigError
 from streamkit.options import SourceReference, StreamPlan, plan, usual_options
 from streamkit.streams.options import STREAM_OPTIONS, StreamOptions
@@ -58,7 +60,7 @@ def reload(
     refuse(problems_of(after, files=True), after.places)
     _refuse_what_takes_a_restart(before, after)
     changes = _found(pipeline, before, after)
-    _apply(pipeline, changes)
+    _apply(pipeline, changes, lambda names: refuse(unknown_classes(after, names), after.places))
     return tuple(changes.told)
 
 
@@ -68,11 +70,17 @@ def _refuse_what_takes_a_restart(before: PipelineSpec, after: PipelineSpec) -> N
         for key in _AT_START
         if key not in _OF_STREAMS and getattr(before, key) != getattr(after, key)
     ]
+    if "ladder" not in changed and _ladder(before) != _ladder(after):
+        changed.append("ladder")
     if changed:
         raise ConfigError(
             f"{after.places.name}: {', '.join(changed)}: a change of this takes a restart; nothing "
             "was changed"
         )
+
+
+def _ladder(spec: PipelineSpec) -> list[str]:
+    return [id_of(spec, name) for name in spec.ladder]
 
 
 # -- what has changed ----------------------------------------------------------------------------
@@ -92,7 +100,7 @@ def _model(before: PipelineSpec, after: PipelineSpec, changes: _Changes) -> None
         changes.model = new.id, new.asked
         same = old.id == new.id
         changes.told.append(
-            f"model: {_options(old.asked, new.asked)}" if same else f"model: {new.id}"
+            f"model: {_options(old.asked, new.asked)}" if same else f"model: {told_id(new.id)}"
         )
 
 
@@ -184,12 +192,12 @@ def _options(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 # -- doing it ------------------------------------------------------------------------------------
 
 
-def _apply(pipeline: InferencePipeline, changes: _Changes) -> None:
-    """First all that can fail, then what cannot."""
+def _apply(pipeline: InferencePipeline, changes: _Changes, accept: Accept) -> None:
+    """First all that can fail, then what cannot. ``accept`` refuses class names."""
     made: list[tuple[Maker, Delivery | None]] = []
     staged: list[Restaging] = []
     try:
-        _prepare(pipeline, changes, made, staged)
+        _prepare(pipeline, changes, made, staged, accept)
     except BaseException:
         for unused in [delivery for _, delivery in made if delivery is not None]:
             unused.abandon()
@@ -226,15 +234,18 @@ def _prepare(
     changes: _Changes,
     made: list[tuple[Maker, Delivery | None]],
     staged: list[Restaging],
+    accept: Accept,
 ) -> None:
     """Make the new sinks and stages, and change the model."""
     for maker in changes.sinks_added:
         made.append((maker, pipeline.made_sink(maker)))
     for source_id, makers in changes.restaged.items():
         staged.append(pipeline.restaged(source_id, makers))
-    if changes.model is not None:
+    if changes.model is None:
+        accept(pipeline.class_names)
+    else:
         model_id, asked = changes.model
-        pipeline.change_model(model_id, **asked)
+        pipeline.change_model(model_id, accept, **asked)
 
 
 def _exchange_sources(pipeline: InferencePipeline, changes: _Changes) -> None:

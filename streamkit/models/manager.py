@@ -252,11 +252,13 @@ class ModelManager:
         api_key: ApiKey = None,
         *,
         architecture: str | None = None,
+        accept: Callable[[Sequence[str]], object] = any,
     ) -> SharedModel:
         """Give all who use ``old`` the model ``new``, from their next batch on; no frame is lost.
 
         With ``old`` and ``new`` the same, its files are read again. Raises ``ModelNotFoundError``
-        where ``old`` is not loaded, and what ``lease`` raises for ``new``; then nothing changes.
+        where ``old`` is not loaded, what ``lease`` raises for ``new``, and what ``accept`` raises
+        when it is told the new one's class names; then nothing changes.
         """
         where = locate(new)
         key = self._allowed(where, api_key)
@@ -267,6 +269,7 @@ class ModelManager:
         try:
             shared = instance.ready.result()
             model, way = self._load(where, key, architecture)
+            accept(model.names)
             shared.swap(model, way.name)
             self._instances.rename(before, after, where)
         finally:

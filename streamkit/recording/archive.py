@@ -7,10 +7,12 @@ import logging
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from filelock import FileLock, Timeout
 
 from streamkit.errors import ConfigError, SinkError
 
@@ -21,6 +23,8 @@ _GB: Final = 1e9
 _HISTORY: Final = 1000
 """Lines of an index that are not worth shortening."""
 _OFTEN: Final = 30.0
+_PLAUSIBLE: Final = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
+"""What ended before it was recorded by a machine that did not know the time yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +60,27 @@ class Entry:
     """``None`` while it is being written."""
     size: int = 0
     """Bytes."""
+    clock: float = field(default_factory=lambda: time.time() - _steady())
+    """What the machine's clock was set to when this was noted: Unix time less steady seconds."""
+
+    def age(self, now: float) -> float:
+        """Seconds since its end, however the clock was set meanwhile; below 0 while it grows."""
+        return -1.0 if self.end is None else now - self.end - (time.time() - _steady() - self.clock)
+
+
+def _steady() -> float:
+    """Seconds that only go forward, also while the machine sleeps where that can be known."""
+    known = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if known is None else time.clock_gettime(known)
 
 
 class Archive:
     """A folder, and an index of what one sink wrote into it: ``{kind}.jsonl``, a line for each
     file when it is begun and another when it is finished.
 
-    Only what the index names is ever deleted, and only inside the folder. Every error of the
-    system is a ``SinkError``. To be used from one thread.
+    Only what the index names is ever deleted, and only inside the folder, by one archive at a time:
+    another one of this folder, here or in another process, only adds to it until ``close``. Every
+    error of the system is a ``SinkError``. To be used from one thread.
     """
 
     def __init__(self, folder: str | Path, kind: str, limits: Limits) -> None:
@@ -76,10 +93,12 @@ class Archive:
         self._next = 0.0
         self._lines = 0
         """Of the index."""
+        self._lock = FileLock(self.folder / f".{kind}.lock", timeout=0, thread_local=False)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError(13, "it may not be written")
+            self._alone = self._taken()
             self._restore()
         except OSError as error:
             raise self._failed(self.folder, error) from error
@@ -89,9 +108,27 @@ class Archive:
         """What is there, in the order in which it was begun."""
         return list(self._entries.values())
 
-    def unfinished(self) -> list[Path]:
-        """What is being written, or was when its process was killed."""
-        return [self.folder / entry.file for entry in self.entries if entry.end is None]
+    def left_behind(self) -> list[tuple[Path, float]]:
+        """What was being written when its process was killed, and when it was begun (Unix time);
+        nothing while somebody may be writing it."""
+        open_ = [entry for entry in self.entries if entry.end is None] if self._alone else []
+        paths = [(self.folder / entry.file, entry.start) for entry in open_]
+        return [(path, start) for path, start in paths if self._is_ours(path)]
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        self._lock.release()
+        self._alone = False
+
+    def _taken(self) -> bool:
+        """Whether nobody else works by this index, now that we do."""
+        try:
+            self._lock.acquire()
+        except Timeout:
+            return False
+        except NotImplementedError:  # a file system without locks
+            return True
+        return True
 
     def begin(self, path: Path, start: float, **about: Any) -> None:
         """``path`` is about to be written; its folder is made."""
@@ -108,6 +145,7 @@ class Archive:
         entry = self._entries[path.relative_to(self.folder).as_posix()]
         try:
             entry.size, entry.end = path.stat().st_size, end
+            entry.clock = time.time() - _steady()
             self._note(entry, about)
         except OSError as error:
             raise self._failed(path, error) from error
@@ -115,8 +153,11 @@ class Archive:
     def forget(self, path: Path) -> None:
         """There is nothing at ``path`` after all."""
         entry = self._entries.pop(path.relative_to(self.folder).as_posix(), None)
-        if entry is not None:
-            self._gone(entry)
+        try:
+            if entry is not None:
+                self._gone(entry)
+        except OSError as error:  # it is asked for where something else has failed
+            log.warning("%s cannot be written: %s", self.index, error.strerror)
 
     def stats(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -132,10 +173,12 @@ class Archive:
             self.prune()
 
     def prune(self, now: float | None = None) -> int:
-        """Delete what is too old or too much; how many files. What cannot be deleted is told."""
+        """Delete what is too old or too much, in the order in which it was recorded, whatever the
+        clock showed; how many files. What cannot be deleted is told."""
+        if not self._alone and not self._succeeds():
+            return 0
         now = time.time() if now is None else now
         done = [entry for entry in self._entries.values() if entry.end is not None]
-        done.sort(key=lambda entry: entry.end or 0.0)
         size, before = sum(entry.size for entry in done), self.deleted
         lacking = self._lacking()
         for entry in done:
@@ -150,9 +193,20 @@ class Archive:
             log.warning("%s cannot be written anew: %s", self.index, error.strerror)
         return self.deleted - before
 
+    def _succeeds(self) -> bool:
+        """Whether the one that worked by this index has gone; then all of it is ours."""
+        self._alone = self._taken()
+        if self._alone:
+            self._entries, self._lines = {}, 0
+            try:
+                self._restore()
+            except OSError as error:
+                log.warning("%s cannot be read: %s", self.index, error.strerror)
+        return self._alone
+
     def _too_much(self, entry: Entry, size: int, lacking: float, now: float) -> bool:
         limits = self._limits
-        if limits.days is not None and now - (entry.end or now) > limits.days * _DAY:
+        if limits.days is not None and entry.age(now) > limits.days * _DAY:
             return True
         if limits.gigabytes is not None and size > limits.gigabytes * _GB:
             return True
@@ -222,7 +276,8 @@ class Archive:
             latest.pop(entry.file, None)
             if "deleted" not in json.loads(text):
                 self._entries[entry.file], latest[entry.file] = entry, text
-        self._shorten(latest)
+        if self._alone:
+            self._shorten(latest)
 
     def _shorten(self, latest: dict[str, str] | None = None) -> None:
         """Write the index anew where most of it is history. ``latest``: of each file the last line
@@ -258,6 +313,8 @@ def _read(text: str) -> Entry | None:
         line = json.loads(text)
         start = _seconds(line.get("start", line.get("deleted")))
         end = _seconds(line.get("end"))
+        if end is not None and end < _PLAUSIBLE:
+            end = max(end, time.time())
         return Entry(str(line["file"]), start or 0.0, end, int(line.get("bytes", 0)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

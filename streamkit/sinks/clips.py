@@ -54,7 +54,7 @@ class _Clip:
 
     def reaches(self, at: float, before: float) -> bool:
         """Would a clip of Unix time ``at`` overlap it, and can it go on for so long?"""
-        return at - before <= self.until and at <= self.latest
+        return self.event.at.timestamp() - before <= at <= self.latest and at - before <= self.until
 
 
 class ClipsSink(Sink):
@@ -104,7 +104,9 @@ class ClipsSink(Sink):
         self._before, self._after = before, after
         self._longest, self._cool_down = longest, cool_down
         self._open: dict[Place, _Clip] = {}
-        self._ended: dict[Place, float] = {}
+        self._ended: dict[Place, tuple[float, float]] = {}
+        """Of the last clip: Unix time of its beginning and its end. What is before that comes after
+        it all the same: the clock was set back."""
         self._clips = self._merged = self._passed_over = 0
         self._take_up()
 
@@ -136,6 +138,7 @@ class ClipsSink(Sink):
     def close(self) -> None:
         """End all clips with what there is. Raises ``SinkError``."""
         errors = self._all(self._end)
+        self._archive.close()
         if errors:
             raise errors[0]
 
@@ -165,7 +168,7 @@ class ClipsSink(Sink):
         if clip is not None:
             self._end(clip)
         ended = self._ended.get(place)
-        if ended is not None and at < ended + self._cool_down:
+        if ended is not None and ended[0] <= at < ended[1] + self._cool_down:
             self._passed_over += 1
             return
         self._begin(place, event, at, result)
@@ -263,7 +266,7 @@ class ClipsSink(Sink):
         place = clip.event.stream, clip.event.key
         if self._open.get(place) is clip:
             del self._open[place]
-            self._ended[place] = clip.until
+            self._ended[place] = clip.event.at.timestamp() - self._before, clip.until
             while len(self._ended) > 10_000:
                 del self._ended[next(iter(self._ended))]
         self._finish(clip)
@@ -316,8 +319,7 @@ class ClipsSink(Sink):
 
     def _take_up(self) -> None:
         """What a killed process left plays up to its last key frame: let it appear."""
-        starts = {self.path / e.file: e.start for e in self._archive.entries if e.end is None}
-        for path, start in starts.items():
+        for path, start in self._archive.left_behind():
             whole = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
             self._archive.forget(path)
             if path.exists() and not (whole != path and whole.exists()):

@@ -11,6 +11,7 @@ from streamkit.errors import SinkError
 from streamkit.predictions import Result, Wire
 from streamkit.sinks.base import Sink
 from streamkit.sinks.record import encode, record
+from streamkit.sinks.writers import done, refuse_written, writes
 
 
 class JsonLinesSink(Sink):
@@ -27,9 +28,12 @@ class JsonLinesSink(Sink):
     def __init__(self, path: str | Path, *, append: bool = True) -> None:
         """Open ``path``, with the directories it needs; ``append=False`` starts it anew.
 
-        Raises ``SinkError`` where it cannot be written.
+        Raises ``SinkError`` where it cannot be written, and ``ConfigError`` where it is to start
+        anew while another sink writes it.
         """
         self.path = Path(path)
+        if not append:
+            refuse_written(self.path)
         self._names: dict[int, Callable[[], str]] = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +43,7 @@ class JsonLinesSink(Sink):
             self._end_broken_line()
         except OSError as error:
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
+        writes(self, self.path)
 
     def write(self, result: Result) -> None:
         if self._file.closed:
@@ -61,6 +66,7 @@ class JsonLinesSink(Sink):
         self._names.pop(source_id, None)
 
     def close(self) -> None:
+        done(self)
         self._file.close()
 
     def _put(self, line: bytes) -> None:

@@ -207,9 +207,10 @@ class LineFile:
                 log.warning("%s cannot be put aside: %s", self.path, error.strerror or error)
 
     def _free_name(self, at: datetime) -> Path:
-        """Behind all others of the same second."""
-        stamp = f"{at:%Y%m%dT%H%M%S}"
-        taken = [number for (other, number), _ in self._aside() if other == stamp]
+        """Behind all others, also those of the same second, and where the clock was set back."""
+        aside = [found for found, _ in self._aside()]
+        stamp = max(f"{at:%Y%m%dT%H%M%S}", *(other for other, _ in aside), "")
+        taken = [number for other, number in aside if other == stamp]
         more = f"-{max(taken) + 1}" if taken else ""
         return self.path.with_name(f"{self.path.stem}.{stamp}{more}{self.path.suffix}")
 

@@ -12,6 +12,7 @@ from streamkit.errors import SinkError
 from streamkit.frame import Image
 from streamkit.imaging.layout import Size
 from streamkit.sinks.encoder import Encoder, Encoding
+from streamkit.sinks.writers import done, refuse_written, writes
 
 _CONTAINER = {
     # While it grows the file is fragmented, so a crash leaves all but the last fragment playable;
@@ -26,7 +27,9 @@ class Recording:
     """An open file of one picture size. Every error is a ``SinkError`` that names the path."""
 
     def __init__(self, path: Path, size: Size, encoding: Encoding) -> None:
-        """Create ``path``; ``size`` (width, height) is rounded up to even numbers for 4:2:0."""
+        """Create ``path``; ``size`` (width, height) is rounded up to even numbers for 4:2:0. Raises
+        ``ConfigError`` where somebody else is writing it."""
+        refuse_written(path)
         self._path = path
         self._packets = 0
         existed = path.exists()
@@ -38,6 +41,7 @@ class Recording:
             if not existed:
                 path.unlink(missing_ok=True)
             raise self._failed(error) from error
+        writes(self, path)
 
     def add(self, image: Image, position: int) -> None:
         """Write ``image`` (H x W x 3 ``uint8`` BGR) at ``position`` microseconds.
@@ -74,6 +78,7 @@ class Recording:
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
         finally:
+            done(self)
             if not self._packets:
                 self._path.unlink(missing_ok=True)
 

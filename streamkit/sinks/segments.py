@@ -114,6 +114,7 @@ class SegmentsSink(Sink):
                 self._end(recorder)
             except SinkError as error:
                 errors.append(error)
+        self._archive.close()
         if errors:
             raise errors[0]
 
@@ -199,8 +200,7 @@ class SegmentsSink(Sink):
 
     def _take_up(self) -> None:
         """What a killed process left: it plays up to its last key frame."""
-        for path in self._archive.unfinished():
-            start = next(e.start for e in self._archive.entries if self.path / e.file == path)
+        for path, start in self._archive.left_behind():
             if path.exists() and (seconds := seconds_of(path)):
                 self._archive.finish(path, start + seconds, cut_off=True)
             else:

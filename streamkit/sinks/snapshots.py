@@ -59,7 +59,7 @@ class SnapshotsSink(Sink):
         self._archive = Archive(folder, "snapshots", limits)
         self.path = self._archive.folder
         self._last: dict[int, float] = {}
-        for path in self._archive.unfinished():  # its process was killed
+        for path, _ in self._archive.left_behind():
             path.with_name(f".{path.name}.part").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             self._archive.forget(path)
@@ -85,6 +85,7 @@ class SnapshotsSink(Sink):
 
     def close(self) -> None:
         """Nothing is open."""
+        self._archive.close()
 
     def stats(self) -> dict[str, Any]:
         """Files, bytes, and how many were deleted."""

@@ -17,6 +17,7 @@ from streamkit.sinks.encoder import Encoding
 from streamkit.sinks.recording import Recording
 from streamkit.sinks.render import Annotators, FpsMonitor, Monitor, Painter
 from streamkit.sinks.timeline import Timeline
+from streamkit.sinks.writers import refuse_written
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class VideoFileSink(Sink):
         if fps <= 0 or (size is not None and min(size) < 2):
             raise ConfigError("fps must be above 0, and a size at least 2 x 2")
         self.path = Path(path)
+        refuse_written(self.path)
         self._size = None if size is None else (size[0], size[1])
         self._encoding = Encoding(codec, crf, preset, threads)
         self._interval = round(750_000 / fps)  # three quarters: a clock that jitters is not late

@@ -200,6 +200,13 @@ def _of_scheme(scheme: str) -> str:
     return _SCHEMES[scheme]
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, say
+        return False
+
+
 def _on_disk(path: Path) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    still = path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir()
+    still = path.suffix.lower() in IMAGE_SUFFIXES or _is_folder(path)
     return ("images" if still else "file"), (path,), {}

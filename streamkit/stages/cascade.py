@@ -166,7 +166,7 @@ class Cascade(Stage):
         if model is None:
             raise ConfigError(f"{self._name}: no pipeline has given it its model {self._where!r}")
         at = self._time(result.frame)
-        self._tracks.forget(at)
+        self._tracks.forget(at, ids(found))
         known = self._known(found, at, inferred=result.inferred)
         if result.inferred:
             self._look(model, result.frame, found, known, at)

@@ -94,7 +94,12 @@ class WithEvidence(Stage):
 
     def end(self, result: Result) -> Result:
         """The events that the stream ends with have the last frame."""
-        return self(result)
+        try:
+            return self(result)
+        finally:
+            if self._archive is not None:
+                self._archive.close()
+                self._archive = None
 
     def _wants(self, event: Event) -> bool:
         return not self._kinds or any(fnmatchcase(event.kind, kind) for kind in self._kinds)
@@ -166,8 +171,10 @@ class WithEvidence(Stage):
         """Of this stream; what a killed process left unfinished is cleared away."""
         folder = self._folder / plain(stream)
         if self._archive is None or self._archive.folder != folder:
+            if self._archive is not None:
+                self._archive.close()
             self._archive = Archive(folder, "evidence", self._limits)
-            for path in self._archive.unfinished():
+            for path, _ in self._archive.left_behind():
                 path.with_name(f".{path.name}.part").unlink(missing_ok=True)
                 self._archive.forget(path)
         return self._archive

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -100,6 +101,8 @@ def _constant(node: ast.Constant) -> tuple[str, Rule]:
     value = node.value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ConfigError(f"expressions know numbers and texts, not {value!r}")
+    if isinstance(value, int) and value >= 2**63:
+        raise ConfigError("an expression has a number that is too large: the most is 2**63 - 1")
     return ("text" if isinstance(value, str) else "number"), lambda _: value
 
 
@@ -141,7 +144,7 @@ def _compare(node: ast.Compare) -> tuple[str, Rule]:
     steps: list[Rule] = []
     for operation, one, other in zip(node.ops, sides, sides[1:], strict=False):
         steps.append(_step(node, operation, one, other))
-    return "flag", lambda columns: np.logical_and.reduce([step(columns) for step in steps])
+    return "flag", lambda columns: reduce(np.logical_and, [step(columns) for step in steps])
 
 
 def _step(

@@ -34,7 +34,7 @@ class Limit(Stage):
     key through. The others end here, counted in the stage's measure.
 
     Of what lasts, the start is measured: the end of what was let through is let through, that of
-    what was held back is not.
+    what was held back is not, whatever kind it is.
     """
 
     manifest: ClassVar = Manifest(
@@ -89,12 +89,12 @@ class Limit(Stage):
         return result
 
     def _lets(self, event: Event, at: float) -> bool:
-        if self._kinds and event.kind not in self._kinds:
-            return True
         if event.phase == "end" and (begun := self._begun.pop(event.id, None)) is not None:
             return begun
         if event.phase == "update" and self._begun.get(event.id) is False:
             return False
+        if self._kinds and event.kind not in self._kinds:
+            return True
         passes = self._passes(event, at)
         if event.phase == "start":
             self._begun[event.id] = passes

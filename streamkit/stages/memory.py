@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 from streamkit.errors import StreamRequiredError
@@ -85,8 +85,12 @@ class Memory(Generic[State]):
         """What is remembered of ``track``, without saying that it is there."""
         return self._states.get(track, (0.0, None))[1]
 
-    def forget(self, at: float) -> list[tuple[int, State]]:
-        """Who has been away for too long, now forgotten."""
+    def forget(self, at: float, present: Iterable[int] = ()) -> list[tuple[int, State]]:
+        """Who has been away for too long, now forgotten; never one of the ``present``, however
+        long ago the frame before was."""
+        for track in present:
+            if track in self._states:
+                self.seen(track, at)
         gone = []
         while self._states:
             track, (seen, state) = next(iter(self._states.items()))

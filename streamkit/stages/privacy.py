@@ -29,7 +29,8 @@ class Privacy(Stage):
     callbacks get a frame that has another picture and no way back to the original. Objects are
     covered wherever they are told to be: also between inferences, and for ``hold`` seconds where
     they are not found any more. Where that cannot be done (no prediction yet, one without places,
-    an error) the frame is dropped as ``REDACTED``. What the model does not find is not covered.
+    an error) the frame is dropped as ``REDACTED``. Objects that have no track (yet) are covered,
+    too. What the model does not find is not, nor what ``select`` and ``filter`` take away before.
     """
 
     manifest: ClassVar = Manifest(
@@ -118,17 +119,24 @@ class Privacy(Stage):
 
     def _private(self, result: Result, size: tuple[int, int]) -> list[Region]:
         """Where the objects are, and where those were that are not found any more."""
-        found = self._found(result.prediction, size)
-        boxes = parts(found, self._part)
-        if not np.isfinite(boxes).all():
+        found = [self._found(each, size) for each in (result.prediction, *result.left_out)]
+        boxes = [parts(each, self._part) for each in found]
+        every = np.concatenate(boxes)
+        if not np.isfinite(every).all():
             raise FrameWithheldError("an object is at no place: its box is not finite")
-        lost = self._hold(boxes, self._time(result.frame))
+        lost = self._hold(every, self._time(result.frame))
         margin = self._margin * (1 if result.inferred else 2)
+        regions = list(boxed(around(lost, margin), size))
+        for each, places in zip(found, boxes, strict=True):
+            regions += self._regions(each, places, margin, size)
+        return regions
+
+    def _regions(
+        self, found: Detections, boxes: Floats, margin: float, size: tuple[int, int]
+    ) -> Sequence[Region]:
         if self._part == "shape" and found.masks is not None:
-            seen = shaped(found.masks, boxes, margin, size)
-        else:
-            seen = boxed(around(boxes, margin), size)
-        return [*seen, *boxed(around(lost, margin), size)]
+            return shaped(found.masks, boxes, margin, size)
+        return boxed(around(boxes, margin), size)
 
     def _found(self, prediction: object, size: tuple[int, int]) -> Detections:
         """The objects to cover; also out of the neighbour's dictionary."""
@@ -140,8 +148,19 @@ class Privacy(Stage):
         if marks is None:
             told = type(prediction).__name__
             raise FrameWithheldError(f"a prediction of type {told} does not tell what to cover")
+        _same_size(prediction, size)
         wanted = [not self._classes or label in self._classes for label in marks.labels]
         return _bare(marks.xyxy[np.array(wanted, np.bool_)], size)
+
+
+def _same_size(prediction: object, size: tuple[int, int]) -> None:
+    """Raises ``FrameWithheldError`` where a dictionary says that it is about a picture of another
+    size."""
+    about = prediction.get("image") if isinstance(prediction, dict) else None
+    if isinstance(about, dict):
+        told = about.get("width", size[0]), about.get("height", size[1])
+        if told != size:
+            raise FrameWithheldError("the prediction is about a picture of another size")
 
 
 def _bare(boxes: Floats, size: tuple[int, int]) -> Detections:

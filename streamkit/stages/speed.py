@@ -92,10 +92,10 @@ class Speed(Stage):
         points = anchors(found.xyxy, self._anchor)
         if self._picture:
             here = placed(self._picture, self._units, found.image_size)
-            points = mapped(homography(here, np.array(self._ground)), points)
+            points = mapped(homography(here, np.array(self._ground)), points, here)
         for track, (x, y) in zip(ids(found), points.tolist(), strict=True):
             steps = self._paths.seen(track, at).steps
-            if np.isfinite((x, y)).all():  # the horizon is infinitely far away
+            if np.isfinite((x, y)).all():  # else it is on the horizon, or above it
                 steps.append((at, x, y))
             while steps and at - steps[0][0] > self._window:
                 steps.popleft()
@@ -150,9 +150,18 @@ def _smallest(points: Points) -> float:
     return float(min(areas))
 
 
-def mapped(matrix: Points, points: Points) -> Points:
-    """(N, 2): where the points are on the ground."""
-    there = np.column_stack((points, np.ones(len(points)))) @ matrix.T
+def mapped(matrix: Points, points: Points, known: Points | None = None) -> Points:
+    """(N, 2): where the points are on the ground; NaN for what is not on the same side of the
+    horizon as the ``known`` ones, where the matrix has the ground behind the camera, mirrored."""
+    there = _projected(matrix, points)
     with np.errstate(divide="ignore", invalid="ignore"):
         ground: Points = there[:, :2] / there[:, 2:]
+    if known is not None:
+        side = np.sign(_projected(matrix, known)[0, 2])
+        ground[np.sign(there[:, 2]) != side] = np.nan
     return ground
+
+
+def _projected(matrix: Points, points: Points) -> Points:
+    """(N, 3): homogeneous."""
+    return np.column_stack((points, np.ones(len(points)))) @ matrix.T

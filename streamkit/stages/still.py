@@ -84,7 +84,7 @@ class Still(Stage):
 
     def _watch(self, found: Detections, at: float, result: Result) -> list[Event]:
         witness, events = Witness(result, self._name), []
-        for track, stay in self._stays.forget(at):
+        for track, stay in self._stays.forget(at, ids(found)):
             events += _ended(witness, track, stay)
         places = anchors(found.xyxy, self._anchor)
         reach = self._radius * (found.xyxy[:, 2:] - found.xyxy[:, :2]).max(axis=1)

@@ -115,10 +115,19 @@ class Track(Stage):
             tracked, events = self._follow(found, result)
         else:
             tracked, events = self._carried(found), []
+        left_out = result.left_out
         if not self._untracked and tracked.tracker_id is not None:
-            tracked = tracked[tracked.tracker_id >= 0]
-        events = [*result.events, *events] if self._events else [*result.events]
-        return replace(result, prediction=tracked, events=tuple(events), _wire=None)
+            known = tracked.tracker_id >= 0
+            if not known.all():
+                left_out = (*left_out, tracked[~known])
+                tracked = tracked[known]
+        told = tuple([*result.events, *events] if self._events else result.events)
+        return replace(result, prediction=tracked, left_out=left_out, events=told, _wire=None)
+
+    def succeed(self, old: Track) -> None:
+        """Take the place of ``old`` in the middle of a stream: its numbers are not used again."""
+        self._highest = max(self._highest, old._highest)
+        self._first = self._highest + 1
 
     def _new(self) -> Follower:
         return Follower(

@@ -82,8 +82,10 @@ class Window(Stage):
         return tell(result, self._name, {"kind": "window", **self._summary(self._sum)}, events)
 
     def end(self, result: Result) -> Result:
-        """What was summed up so far."""
+        """What was summed up so far, and the events that the stream ends with."""
         if self._sum is not None:
+            if self._kind is not None:
+                self._sum.events += round(self._value(result) or 0)
             told = self._told(self._sum, result, partial=True)
             result.events = (*result.events, told)
             self._sum = None

@@ -118,7 +118,7 @@ class Zone(Stage):
 
     def _watch(self, present: Detections, at: float, result: Result) -> list[Event]:
         witness, events = Witness(result, self._name), []
-        for track, visit in self._visits.forget(at):
+        for track, visit in self._visits.forget(at, ids(present)):
             events += self._leaves(witness, track, visit)
         for track, label in zip(ids(present), present.labels, strict=True):
             visit = self._visits.seen(track, at)
@@ -135,7 +135,8 @@ class Zone(Stage):
             entered = witness.event("zone.enter", track, {"class": visit.label}, phase="start")
             visit.id = entered.id
             events.append(entered)
-        if self._loiter is not None and not visit.loitered and visit.dwell >= self._loiter:
+        long = self._loiter is not None and visit.dwell >= self._loiter
+        if long and visit.id is not None and not visit.loitered:
             visit.loitered = True
             events.append(visit.event(witness, "zone.loiter", track, "update"))
         return events

@@ -79,10 +79,26 @@ class Steps:
 
     def _go_over(self) -> None:
         while self._next:
+            before = self._stages
             self._stages, leaving, left = self._next.popleft()
-            if self._last is not None and leaving:
-                self._owed += self._closed_with(leaving, self._last).events
+            if self._last is not None:
+                self._part(before, leaving, self._last)
             left()
+
+    def _part(self, before: Sequence[Stage], leaving: Sequence[Stage], last: _Last) -> None:
+        """End those that leave. What they end with goes on to the next stage that stays, with the
+        next frame; what none was behind of goes with that frame."""
+        gone, staying = {id(stage) for stage in leaving}, {id(stage) for stage in self._stages}
+        run: list[Stage] = []
+        for stage in before:
+            if id(stage) in gone:
+                run.append(stage)
+            elif run and id(stage) in staying:
+                events = self._closed_with(run, last).events
+                self._held.setdefault(id(stage), deque(maxlen=_KEPT)).extend(events)
+                run = []
+        if run:
+            self._owed += self._closed_with(run, last).events
 
     def __call__(self, frame: VideoFrame, prediction: Any) -> Result | DropCause:
         """What comes out, or why nothing does. Raises what ends the run."""

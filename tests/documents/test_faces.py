@@ -150,3 +150,52 @@ stages:
     (cascade,) = made["video_reference"][0].stages
     assert cascade.options == {"model": str(model), "confidence": 0.6}
     build_pipeline(spec.model_copy(update={"ladder": []})).terminate()
+
+
+def test_a_look_at_a_document_leaves_what_is_being_recorded_alone(tmp_path: Path) -> None:
+    folder, part = tmp_path / "snaps", tmp_path / "snaps" / "gate" / ".a.jpg.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+    line = {"file": "gate/a.jpg", "start": "2026-01-01T00:00:00Z", "end": None}
+    (folder / "snapshots.jsonl").write_text(json.dumps(line) + "\n")
+    document = tmp_path / "door.yaml"
+    document.write_text(
+        f"sources: ['synthetic:fps=5']\nmodel: {ROOT}/samples/models/street/1\n"
+        f"stages: [{{evidence: {{folder: {tmp_path}/new}}}}]\n"
+        f"sinks: [{{snapshots: {{folder: {folder}}}}}]\n"
+    )
+    before = sorted(tmp_path.rglob("*"))
+    done = streamkit("check", document)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_look_at_a_document_makes_nothing_of_a_strangers(tmp_path: Path) -> None:
+    document = tmp_path / "door.yaml"
+    document.write_text(
+        f"sources: ['synthetic:fps=5']\nmodel: {ROOT}/samples/models/street/1\n"
+        f"stages: ['pathlib:Path', {{'subprocess:Popen': {{args: [touch, {tmp_path}/made]}}}}]\n"
+    )
+    streamkit("check", document)
+    assert [path.name for path in tmp_path.iterdir()] == ["door.yaml"]
+
+
+def test_the_address_of_a_model_is_shown_without_what_may_be_a_key(tmp_path: Path) -> None:
+    digest = "a" * 64
+    model = f"https://me:geheim@models.example/best.onnx?sig=geheim#sha256={digest}"
+    document = tmp_path / "door.yaml"
+    document.write_text(f"sources: ['synthetic:fps=5']\nmodel: {model}\nladder: ['{model}']\n")
+    said = [streamkit("check", document)]
+    document.write_text(f"sources: ['synthetic:fps=5']\nmodel: {model}\n")
+    said += [streamkit("check", document), streamkit("graph", document)]
+    assert ["models.example" in done.stdout + done.stderr for done in said] == [True] * 3
+    assert not any("geheim" in done.stdout + done.stderr for done in said)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_told(tmp_path: Path) -> None:
+    document = tmp_path / "door.yaml"
+    document.write_text(f"sources: [{'a' * 5000}]\nmodel: {ROOT}/samples/models/street/1\n")
+    done = streamkit("check", document)
+    assert done.returncode == 2
+    assert "sources.0.reference" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -228,6 +228,11 @@ def test_a_source_that_wants_another_model_is_opened_anew(tmp_path: Path) -> Non
         ({"model": "./nowhere"}, DocumentError, "no such model"),
         ({"degrade": True}, ConfigError, "degrade: a change of this takes a restart"),
         ({"stages": [TALLY, {TALLY: {"size": 1}}]}, DocumentError, "takes no such option"),
+        (
+            {"stages": [{"select": {"classes": ["persn"]}}, TALLY]},
+            DocumentError,
+            "stages.0.select.classes: the model knows no class 'persn' .did you mean 'person'",
+        ),
     ],
 )
 def test_a_wrong_document_is_refused_whole(
@@ -401,3 +406,40 @@ def test_a_pipeline_that_is_stopped_in_the_middle_of_changes_ends_in_time(tmp_pa
     assert failed == []
     assert took < 10  # two seconds, on a machine with time to spare
     assert not pipeline.running
+
+
+def test_a_recording_that_goes_on_is_not_begun_anew(tmp_path: Path) -> None:
+    video, path = tmp_path / "all.mp4", tmp_path / "all.jsonl"
+    written = document(tmp_path)
+    written["sinks"].append({"video": {"path": str(video)}})
+    with running(written) as (pipeline, before):
+        until(lambda: video.exists() and video.stat().st_size > 0)
+        changed = document(tmp_path)
+        changed["sinks"].append({"video": {"path": str(video), "crf": 40}})
+        with pytest.raises(DocumentError, match="is writing this file: give another path"):
+            reload(pipeline, before, PipelineSpec.of(changed))
+        more_of(path, 0)
+    assert without_a_gap(records(path, 0))
+
+
+def test_numbers_of_tracks_go_on_where_their_stage_changes(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    told: list[int] = []
+
+    def written(lost_after: float) -> dict[str, Any]:
+        track = {"track": {"lost_after": lost_after, "activate": 0.1}}
+        source = {"reference": str(ROOT / "samples" / "street.mp4"), "name": "gate"}
+        return {**document(tmp_path), "sources": [source], "stages": [track]}
+
+    with running(written(1.0)) as (pipeline, before):
+        until(lambda: any(_tracks(records(path))), 30)
+        reload(pipeline, before, PipelineSpec.of(written(2.0)))
+        seen = len(records(path))
+        told = _tracks(records(path))
+        until(lambda: any(_tracks(records(path)[seen + 20 :])), 30)
+    assert min(_tracks(records(path)[seen + 20 :])) > max(told)
+
+
+def _tracks(lines: Sequence[dict[str, Any]]) -> list[int]:
+    found = [each for line in lines for each in line["prediction"]["predictions"]]
+    return [each["tracker_id"] for each in found if "tracker_id" in each]

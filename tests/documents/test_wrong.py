@@ -187,6 +187,10 @@ WRONG = {
     "an option under overload": Wrong(
         HEAD + "degrade: {rate: 5}", ("3:1: degrade: …'rate' (did you mean 'rates'?); it takes:",)
     ),
+    "a number that is none": Wrong(
+        STEPS + "track\n  - zone: {polygon: [[0, 0], [9, 0], [9, 9]], loiter: .nan}",
+        ("5:47: stages.1.zone.loiter=nan: give a number that is finite",),
+    ),
     "an anchor in itself": Wrong(
         HEAD + "stages: &a [*a]", ("more than 50 levels deep, or an anchor that holds itself",)
     ),

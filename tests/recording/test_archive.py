@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_what_is_too_much_is_deleted_the_oldest_first(tmp_path: Path) -> None:
     archive = filled(tmp_path, [NOW - 5, NOW - 9, NOW - 7], Limits(gigabytes=2.5e-6))
 
     assert archive.prune(NOW) == 1
-    assert there(tmp_path) == ["0", "2"]
+    assert there(tmp_path) == ["1", "2"]
 
 
 class Crowded(Archive):
@@ -75,6 +76,7 @@ def test_what_it_did_not_write_is_left_alone(tmp_path: Path) -> None:
             line = {"file": name, "start": "2020-01-01T00:00:00Z", "end": "2020-01-01T00:00:00Z"}
             index.write(json.dumps(line) + "\n")
 
+    archive.close()
     Archive(tmp_path / "here", "segments", Limits(days=1)).prune(NOW)
 
     assert there(tmp_path) == ["elsewhere", "link", "wedding"]
@@ -87,7 +89,7 @@ def test_what_is_being_written_is_left_alone(tmp_path: Path) -> None:
     path.write_bytes(b"half")
 
     assert archive.prune(NOW) == 0
-    assert archive.unfinished() == [path]
+    assert archive.left_behind() == [(path, NOW - 9 * DAY)]
 
 
 def test_the_next_process_knows_what_there_is(tmp_path: Path) -> None:
@@ -99,9 +101,48 @@ def test_the_next_process_knows_what_there_is(tmp_path: Path) -> None:
     archive.begin(tmp_path / "newer.mp4", NOW)
 
     assert archive.prune(NOW) == 1
-    assert [path.name for path in archive.unfinished()] == ["new.mp4", "newer.mp4"]
+    assert [path.name for path, _ in archive.left_behind()] == ["new.mp4", "newer.mp4"]
     known = [entry.file for entry in Archive(tmp_path, "segments", Limits()).entries]
     assert known == ["street/1.mp4", "new.mp4", "newer.mp4"]
+
+
+def test_what_somebody_else_is_writing_is_no_rest_of_a_crash(tmp_path: Path) -> None:
+    first = filled(tmp_path, [NOW - 3 * DAY], Limits(days=1))
+    first.begin(tmp_path / "now.mp4", NOW)
+
+    second = Archive(tmp_path, "segments", Limits(days=1))
+    assert second.left_behind() == []
+    assert second.prune(NOW) == 0
+    first.close()
+    assert second.prune(NOW) == 1, "it works on alone"
+
+
+def test_an_index_that_names_what_lies_elsewhere_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    line = {"file": "../precious", "start": "2027-01-01T00:00:00Z", "end": None}
+    (folder / "clips.jsonl").write_text(json.dumps(line) + "\n")
+    assert Archive(folder, "clips", Limits()).left_behind() == []
+
+
+def test_after_a_clock_was_set_back_the_oldest_goes_first(tmp_path: Path) -> None:
+    times = [NOW, NOW + 60, NOW - 30 * DAY, NOW - 30 * DAY + 60]
+    archive = filled(tmp_path, times, Limits(gigabytes=2000 / 1e9))
+    assert archive.prune(NOW) == 2
+    assert [entry.end for entry in archive.entries] == times[2:]
+
+
+def test_a_machine_that_learns_the_time_later_deletes_nothing_for_that(tmp_path: Path) -> None:
+    archive = filled(tmp_path, [60.0], Limits(days=7))
+    (entry,) = archive.entries
+    entry.clock -= time.time() - 61.0  # it was 1970 then
+    assert archive.prune(time.time()) == 0
+    archive.close()
+
+    after_a_restart = Archive(tmp_path, "segments", Limits(days=7))
+    assert after_a_restart.prune(time.time()) == 0
+    assert after_a_restart.prune(time.time() + 8 * DAY) == 1
 
 
 def test_its_index_does_not_grow_for_ever(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamkit import InferencePipeline
@@ -30,6 +32,8 @@ from tests.clips import clip
 from tests.recording.making import Raise, instant, packets_of, pictures_of
 from tests.sinks.making import frame
 from tests.sinks.test_segments import retimed
+
+PICTURE = np.zeros((8, 8, 3), np.uint8)
 
 
 def seen(frames: list[VideoFrame]) -> list[Any]:
@@ -160,7 +164,7 @@ def test_stopped_in_the_middle_it_leaves_a_file_that_plays(tmp_path: Path) -> No
     assert path.stem == heard.events[0].id
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert len(numbers) >= 25
-    assert not list((tmp_path / "out").rglob(".*"))
+    assert not list((tmp_path / "out").rglob(".*.part"))
 
 
 KILLED = """
@@ -264,3 +268,41 @@ def test_a_camera_that_stays_away_does_not_keep_a_clip_open(tmp_path: Path) -> N
 
     (path,) = clips(tmp_path / "out")
     assert [number for _, number in pictures_of(path)] == list(range(20, 50))
+
+
+def test_a_clock_that_is_set_back_keeps_no_clip_open_and_none_away(tmp_path: Path) -> None:
+    first, *packets = packets_of(clip(tmp_path / "in.mp4", frames=250, gop=25))
+    ring, now, ticks = PacketRing(RingOptions(seconds=1e5, megabytes=100)), 1_800_000_000.0, 0
+    sink = ClipsSink(tmp_path / "out", before=2, after=2, longest=10)
+
+    def film(seconds: float) -> None:
+        nonlocal now, ticks
+        for number in range(round(seconds * 25)):
+            packet = [first, *packets][number % 250]
+            ring.put(replace(packet, pts=ticks, dts=ticks, at=now, track=first.track))
+            now, ticks = now + 1 / 25, ticks + round(1 / 25 / first.track.time_base)
+
+    def happens(name: str) -> None:
+        result = Result(
+            VideoFrame(PICTURE, 1, datetime.fromtimestamp(now, UTC), packets=ring), None
+        )
+        seen = Event("test", 0, "door", result.frame.timestamp, 1, id=name, source="gate")
+        result.events = (seen,)
+        sink.write(result)
+
+    film(4)
+    happens("before")
+    now -= 3600
+    film(4)
+    happens("after")
+    film(20)
+    sink.tick()
+    assert not sink._open
+    now -= 3600
+    film(4)
+    happens("later")
+    film(20)
+    sink.close()
+    made = {path.stem: len(pictures_of(path)) for path in clips(tmp_path / "out")}
+    assert set(made) == {"before", "after", "later"}
+    assert max(made.values()) <= 10 * 25 + 25

@@ -168,3 +168,16 @@ def test_a_pipe_is_written_to_and_nothing_else(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"head\none\ntwo\n"
     file.close()
     os.close(reader)
+
+
+def test_where_the_clock_was_set_back_the_oldest_go_all_the_same(tmp_path: Path) -> None:
+    clock, path = Today(), tmp_path / "log.txt"
+    file = LineFile(path, no_half, rotation=Rotation(size=9, keep=2), now=clock)
+    for number in range(6):
+        if number == 3:
+            clock.now -= timedelta(days=2)
+        file.put(b"line %03d\n" % number)
+        clock.wrote(path)
+    file.close()
+
+    assert [lines(old) for old in file.put_aside()] == [["line 003"], ["line 004"]]

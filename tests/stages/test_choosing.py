@@ -36,6 +36,7 @@ ROWS = [(1, 0, 100, 100), (2, 1, 300, 300), (3, 2, 600, 470)]
         ('label not in ("car",)', [1, 2]),
         ("x / 0 > 1", [1, 2, 3]),
         ("1 > 2", []),
+        ("0 < 1 < confidence + 1", [1, 2, 3]),
     ],
 )
 def test_an_expression_chooses_rows(text: str, kept: list[int]) -> None:
@@ -63,6 +64,7 @@ def test_an_expression_chooses_rows(text: str, kept: list[int]) -> None:
         ("", "not an expression"),
         ("(" * 400 + "x" + ")" * 400, "not an expression"),
         ("x > 1 " * 300, "at most 1000"),
+        ("x > 1" + "0" * 400, "too large"),
     ],
 )
 def test_what_is_not_in_the_language_is_refused_before_anything_runs(text: str, told: str) -> None:

@@ -206,6 +206,7 @@ def test_no_more_is_kept_than_was_asked_for(tmp_path: Path) -> None:
     assert kept == paths[-len(kept) :], "the newest"
     size = sum(path.stat().st_size for path in kept)
     assert size < 2e6 + 31 * paths[-1].stat().st_size, "it is looked after every thirty files"
+    del stage
     again = evidence(tmp_path, crop=False, keep_gb=1e-6)
     newest = again(happened("line.in")).events[0].evidence[0].path
     assert not any(path.exists() for path in kept), "those of an earlier run, too"
@@ -233,8 +234,9 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path)
     line = {"file": "x.jpg", "start": "2026-01-01T00:00:00.000Z", "end": None, "bytes": 0}
     with (folder / "evidence.jsonl").open("a") as index:
         index.write(json.dumps(line) + "\n")
+    del stage
     evidence(tmp_path)(happened("line.in"))
-    assert not list(folder.glob(".*"))
+    assert not list(folder.glob(".*.part"))
     assert len(list(folder.glob("*.jpg"))) == 4
 
 

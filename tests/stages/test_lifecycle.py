@@ -184,3 +184,19 @@ def test_the_step_of_a_visit_is_the_frame_that_shows_it() -> None:
     event = zone(seen(0.5, (7, 0, 300, 300), number=42)).events[0]
     assert event.frame_id == 42
     assert np.isclose((event.at - frame(0).timestamp).total_seconds(), 0.5)
+
+
+def test_an_end_follows_its_start_also_where_a_limit_is_only_told_of_starts() -> None:
+    limit = open_stage("limit", {"cooldown": 10, "kinds": ["zone.enter"]})
+    assert limit(visit(0, "start", "a", "zone.enter")).events
+    assert not limit(visit(1, "start", "b", "zone.enter")).events
+    assert not limit(visit(2, "end", "b", "zone.leave")).events
+    assert limit(visit(3, "end", "a", "zone.leave")).events
+
+
+def test_a_window_counts_the_events_that_the_stream_ends_with() -> None:
+    window = open_stage("window", {"of": "events:zone.leave", "seconds": 60})
+    window(seen(0.5, (7, 2, 100, 100)))
+    leaving = visit(0.6, "end", "a", "zone.leave").events
+    *_, told = ends(window, 0.6, leaving)
+    assert told.data["count"] == 1

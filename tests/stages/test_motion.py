@@ -99,3 +99,14 @@ def test_heat_fades_and_is_drawn_and_written(tmp_path: Path) -> None:
     assert written.shape == (480, 640, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["heat-0.png"]
     assert heat.picture(seen(9).frame)[305, 105].any()
+
+
+def test_who_is_seen_rarely_stands_still_all_the_same() -> None:
+    results = walk(Still(after=12, patience=2), [(195, 300)] * 6, 5.0)
+    assert [event.kind for result in results for event in result.events] == ["still.start"]
+
+
+def test_nobody_is_on_the_ground_above_the_horizon() -> None:
+    """Where the homography has places, too, mirrored: who walks right would be told to go left."""
+    above = [(200 + 10 * i, 20) for i in range(30)]
+    assert not walk(Speed(picture=PICTURE, ground=GROUND), above)[-1].measures["speed"]["tracks"]

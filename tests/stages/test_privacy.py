@@ -582,3 +582,24 @@ def test_the_time_of_a_covered_frame_is_the_originals() -> None:
                  "comes_from_video_file", "uncertainty", "captured_at"):  # fmt: skip
         assert getattr(other, name) == getattr(original, name)
     assert np.array_equal(other.image, noise(2))
+
+
+def test_who_has_no_track_is_covered_too() -> None:
+    """A tracker leaves out whom it is not sure of; the picture does not."""
+    result = shown(0, (200, 100, 300, 300))
+    result.prediction = replace(result.prediction, confidence=np.full(1, 0.2, np.float32))
+
+    tracked = open_stage("track", {})(result)
+    covered = open_stage("privacy", {"classes": ["person"]})(tracked)
+
+    assert len(covered.prediction) == 0
+    assert changed(noise(), covered.image)[100:300, 200:300].mean() > 0.95
+
+
+def test_a_dictionary_about_a_picture_of_another_size_does_not_tell_what_to_cover() -> None:
+    result = shown(0, (200, 100, 300, 300))
+    wire = result.prediction.dict()
+    wire["image"] = {"width": 1280, "height": 960}
+    result.prediction = wire
+    with pytest.raises(FrameWithheldError, match="another size"):
+        open_stage("privacy", {})(result)

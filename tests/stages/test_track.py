@@ -197,3 +197,22 @@ def test_what_came_in_is_not_changed() -> None:
     Track(smooth=1.0)(Result(frame(0), found))
     assert found.tracker_id is None
     np.testing.assert_array_equal(found.xyxy, before.xyxy)
+
+
+def test_a_track_stage_that_takes_anothers_place_uses_none_of_its_numbers() -> None:
+    old, new = Track(), Track(lost_after=3)
+    for i in range(10):
+        last = old(one(i / 30, 100))
+    new.succeed(old)
+    after = [tracks(new(one(i / 30, 100))) for i in range(10, 20)][-1]
+    assert (tracks(last), after) == ([1], [2])
+
+
+def test_who_has_no_track_yet_is_told_as_left_out() -> None:
+    track = Track(confirm=3, rate=25)
+    first = track(one(0.0, 100))
+    assert len(first.prediction) == 0
+    assert [len(each) for each in first.left_out] == [1]
+    for i in range(1, 6):
+        later = track(one(i / 25, 100))
+    assert (len(later.prediction), later.left_out) == (1, ())

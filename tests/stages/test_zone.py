@@ -97,3 +97,20 @@ def test_inside_is_what_opencv_says_off_the_edges(
 def test_a_point_outside_of_the_picture_is_not_pushed_into_a_zone_at_its_edge() -> None:
     edge = [(540, 0), (640, 0), (640, 480), (540, 480)]
     assert Zone(polygon=edge)(seen(0, (7, 0, 645, 300))).measures["zone"]["count"] == 0
+
+
+@pytest.mark.parametrize(("step", "patience"), [(2.0, 1.0), (5.0, 1.0), (0.1, 0.0)])
+def test_who_is_in_every_frame_has_not_left_however_far_apart_they_are(
+    step: float, patience: float
+) -> None:
+    zone = Zone(polygon=SQUARE, patience=patience, loiter=20)
+    results = stay(zone, (30, 300, 300), step=step)
+    assert [kind for kind, _ in kinds(results)] == ["zone.enter", "zone.loiter"]
+    assert results[-1].measures["zone"]["inside"][0]["dwell"] == pytest.approx(30, abs=step + 0.01)
+
+
+def test_who_has_not_entered_does_not_loiter() -> None:
+    zone = Zone(polygon=SQUARE, loiter=1, settle=5)
+    assert not kinds(stay(zone, (4, 300, 300)))
+    told = kinds(stay(Zone(polygon=SQUARE, loiter=1, settle=2), (4, 300, 300)))
+    assert [kind for kind, _ in told] == ["zone.enter", "zone.loiter"]

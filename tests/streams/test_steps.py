@@ -381,3 +381,19 @@ def test_a_stage_that_leaves_before_any_frame_has_left_all_the_same() -> None:
     steps.exchange([raises_one], [], lambda: left.append("last"))
     assert steps.end() is None
     assert left == ["first", "last"]
+
+
+def test_what_a_leaving_stage_ends_with_passes_the_stages_that_stay_behind_it() -> None:
+    old, new, seen = room(), room(), list[str]()
+
+    def watch(result: Result) -> Result:
+        seen.extend(event.kind for event in result.events)
+        return result
+
+    steps = steps_of(old, watch)
+    steps(frame(0, 1), objects((1, 0, 200, 300)))
+    steps.exchange([new, watch], [old], lambda: None)
+    result = steps(frame(1, 2), objects((1, 0, 200, 300)))
+    assert isinstance(result, Result)
+    assert seen == ["zone.enter", "zone.leave", "zone.enter"]
+    assert [event.kind for event in result.events] == seen[1:]
