@@ -58,9 +58,11 @@ class _Reading:
         """What stands at ``node``."""
         self.values += 1
         if self.values > _MOST:
-            raise ConfigError(f"more than {_MOST} values, anchors and all: that is no document")
+            raise _no_document(node, f"more than {_MOST} values, anchors and all")
         if len(path) > _DEEPEST:
-            raise ConfigError(f"more than {_DEEPEST} levels deep, or an anchor that holds itself")
+            raise _no_document(
+                node, f"more than {_DEEPEST} levels deep, or an anchor that holds itself"
+            )
         self.places.setdefault(path, _place(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
@@ -169,6 +171,10 @@ def _read(text: str, name: str, variables: Variables | None) -> Written:
         loader.dispose()
     places = Places(name, reading.places, frozenset(reading.filled))
     return Written(values, places, tuple(reading.problems))
+
+
+def _no_document(node: yaml.Node, problem: str) -> _Tagged:
+    return _Tagged(problem=problem, problem_mark=node.start_mark)
 
 
 def _place(node: yaml.Node) -> Place:

@@ -94,6 +94,9 @@ class Stage(Protocol):
     with ``inferred=False``, its last prediction, no measures, and the events that the stages
     before this one ended with. It adds (or filters) events; nothing else of it is used.
 
+    ``succeed(old)``: called where it takes the place of a stage of its class in the middle of a
+    stream, because its options were changed; ``old`` has ended.
+
     ``bind(models)``: called once, before the first frame, with a ``ModelAccess``: for stages that
     ask models of their own.
     """

@@ -192,7 +192,7 @@ WRONG = {
         ("5:47: stages.1.zone.loiter=nan: give a number that is finite",),
     ),
     "an anchor in itself": Wrong(
-        HEAD + "stages: &a [*a]", ("more than 50 levels deep, or an anchor that holds itself",)
+        HEAD + "stages: &a [*a]", ("3:9: more than 50 levels deep, or an anchor that holds itself",)
     ),
     "everything at once": Wrong(
         HEAD + "max_fps: 0\nstages:\n  - annotate: {colour_by: mood}\nsinks: [vidoe]\nsorces: []",
