@@ -16,10 +16,11 @@ from streamkit.changes import Changeable
 from streamkit.clock import heed
 from streamkit.delivery import Delivery
 from streamkit.dispatch import deliveries_of
-from streamkit.engine import Engine, FunctionEngine, ModelEngine, OnVideoFrame
+from streamkit.engine import Engine, ModelEngine, OnVideoFrame
 from streamkit.engines import Engines
 from streamkit.errors import StreamOperationNotAllowedError
 from streamkit.events import Reporter, StatusHandler
+from streamkit.function import FunctionEngine
 from streamkit.models.base import MaskDecodeMode
 from streamkit.options import (
     OnPrediction,

@@ -20,7 +20,7 @@ LEVELS = [
      "buffering", "plugins", "outbound", "asking", "imaging", "recording", "outbox", "web"},
     {"sources", "models", "stages", "sinks"},
     {"streams", "delivery", "engine", "quality", "run", "way", "roster", "dispatch", "watchdog",
-     "options", "pipeline", "spec", "traces", "documents", "changes", "engines"},
+     "options", "pipeline", "spec", "traces", "documents", "changes", "engines", "function"},
     {"terminal", "console", "cli", "models_cli", "documents_cli", "blocks_cli", "outbox_cli",
      "bench", "chaos", "doctor", "packaging", "server", "tune", "__main__", "__init__"},
 ]  # fmt: skip
