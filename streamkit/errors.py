@@ -273,6 +273,11 @@ class DeliveryRefusedError(SinkError):
 
     code = "DELIVERY_REFUSED"
 
+    def __init__(self, message: str, *, delivered: int = 0) -> None:
+        super().__init__(message)
+        self.delivered = delivered
+        """So many of the messages, counted from the first, were taken."""
+
 
 class SignatureError(StreamkitError):
     """What came was not signed with any of the secrets, or too long ago; never carries them."""

@@ -41,10 +41,10 @@ class Destination(Protocol):
     def send(self, messages: Sequence[Message]) -> None:
         """Return once the receiver has taken all of them, with limits on every wait.
 
-        Raises ``DeliveryFailedError`` for what may pass (no connection, overloaded, a timeout; how
-        many were taken before that goes into ``delivered``), ``DeliveryRefusedError`` for what
-        never will: of several messages each is then tried alone, to find which one it is. Anything
-        else that is raised counts as what may pass. No text may hold a secret.
+        Raises ``DeliveryFailedError`` for what may pass (no connection, overloaded, a timeout),
+        ``DeliveryRefusedError`` for what never will: of several messages each is then tried alone,
+        to find which one it is. How many were taken before that goes into ``delivered`` of either.
+        Anything else that is raised counts as what may pass. No text may hold a secret.
         """
         ...
 

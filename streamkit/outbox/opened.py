@@ -47,6 +47,8 @@ class Outboxes:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
         self._lock = threading.Lock()
+        self._locks: dict[Path, threading.Lock] = {}
+        """One for each file: one that takes long to open holds up no other."""
         self._stores: dict[Path, Store] = {}
         self._used: dict[tuple[Path, str], _Used] = {}
 
@@ -62,7 +64,7 @@ class Outboxes:
         be used.
         """
         path, way = options.file, _Way(destination, options, same)
-        with self._lock:
+        with self._lock_of(path):
             used = self._used.get((path, name))
             if used is None:
                 queue = Queue(self._store(path, options), name, destination, options)
@@ -77,6 +79,10 @@ class Outboxes:
                 used.queue.use(destination, options)
             return Seat(used.queue, functools.partial(self._leave, path, way))
 
+    def _lock_of(self, path: Path) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(path, threading.Lock())
+
     def _store(self, path: Path, options: OutboxOptions) -> Store:
         store = self._stores.get(path)
         if store is None:
@@ -87,21 +93,22 @@ class Outboxes:
         return store
 
     def _leave(self, path: Path, way: _Way, queue: Queue) -> None:
-        with self._lock:
+        with self._lock_of(path):
             used = self._used[path, queue.name]
             used.ways.remove(way)
             if used.ways:
                 queue.use(used.ways[-1].destination, used.ways[-1].options)
             else:
                 del self._used[path, queue.name]
-        way.destination.close()
         if used.ways:
+            way.destination.close()
             return
         try:
-            queue.close()
+            queue.close()  # and the destination, once it is known that what fails was cancelled
         finally:
-            with self._lock:
-                if not any(place == path for place, _ in self._used) and path in self._stores:
+            with self._lock_of(path):
+                used_paths = {place for place, _ in list(self._used)}
+                if path not in used_paths and path in self._stores:
                     self._stores.pop(path).close()
 
 

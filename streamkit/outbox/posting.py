@@ -124,13 +124,13 @@ class Poster:
     def _answer(
         self, url: httpcore.URL, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str]]:
-        with self._busy:
-            self._lines.deadline = time.monotonic() + self._timeout
-            try:
+        try:
+            with self._busy:
+                self._lines.deadline = time.monotonic() + self._timeout
                 return self._exchange(url, body, headers)
-            finally:
-                if self._lines.is_cut:
-                    self._pool.close()
+        finally:
+            if self._lines.is_cut:  # while it was busy ``close`` has left this to it
+                self._pool.close()
 
     def _exchange(
         self, url: httpcore.URL, body: bytes, headers: Mapping[str, str]
@@ -141,7 +141,8 @@ class Poster:
                 name.decode("latin-1").lower(): value.decode("latin-1")
                 for name, value in response.headers
             }
-            with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError):
+            late, broken = httpcore.TimeoutException, httpcore.NetworkError
+            with contextlib.suppress(late, broken, httpcore.ProtocolError):
                 self._skim(response)  # the status has been said
             return response.status, said
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from streamkit.errors import OutboxError, OutboxErrorCode
@@ -91,7 +93,7 @@ class Queue:
         with self._order:
             if self.settle():
                 try:
-                    self._on_disk(messages)
+                    self._on_disk(messages, self.options)
                     return
                 except OutboxError as error:
                     if error.code is OutboxErrorCode.FULL:
@@ -99,14 +101,14 @@ class Queue:
                     self._tell(error)
             self._in_memory(messages)
 
-    def _on_disk(self, messages: Sequence[Message]) -> None:
+    def _on_disk(self, messages: Sequence[Message], options: OutboxOptions) -> None:
         try:
-            dropped = self.store.put(self.name, messages, self.options)
+            dropped = self.store.put(self.name, messages, options)
         except OutboxError as error:
             full = error.code is OutboxErrorCode.DISK_FULL
             if not full or not self.store.make_space():
                 raise
-            dropped = self.store.put(self.name, messages, self.options)
+            dropped = self.store.put(self.name, messages, options)
         self.code = None
         if dropped and (count := self._dropping.tick()):
             log.warning(
@@ -137,11 +139,17 @@ class Queue:
         self._sheltered -= len(self._shelter.popleft().body)
 
     def settle(self) -> bool:
-        """Bring what waits in memory to the disk; whether nothing waits there any more."""
+        """Bring what waits in memory to the disk; whether nothing waits there any more.
+
+        It was accepted: where no older one may give way for it, the limits are for what comes next.
+        """
+        options = self.options
+        if options.on_full != "drop_oldest":
+            options = replace(options, max_messages=sys.maxsize, max_bytes=sys.maxsize)
         with self._order:
             while self._shelter:
                 try:
-                    self._on_disk([self._shelter[0]])
+                    self._on_disk([self._shelter[0]], options)
                 except OutboxError as error:
                     self._tell(error)
                     return False

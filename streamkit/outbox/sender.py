@@ -191,64 +191,75 @@ class Sender:
         if now < self._paused:
             return min(self._paused - now, _LOOK)
         held = [stream for stream, hold in self._holds.items() if hold.until > now]
+        destination = self._destination  # of this turn: another may be used from now on
         entries = self._store.next(
-            self._name, self._destination.batch, without=held, except_for=self._owed
+            self._name, destination.batch, without=held, except_for=self._owed
         )
         if not entries:
             ends = [self._holds[stream].until - now for stream in held]
             return min([*ends, _LOOK])
-        if (left := self._lingers(entries)) > 0:
+        if (left := self._lingers(entries, destination)) > 0:
             return min(left, _LOOK)
-        self._deliver(entries)
+        self._deliver(entries, destination)
         return 0.0
 
-    def _lingers(self, entries: Sequence[Entry]) -> float:
+    def _lingers(self, entries: Sequence[Entry], destination: Destination) -> float:
         """Seconds for which a batch that is not full may still wait."""
-        linger = float(getattr(self._destination, "linger", 0.0))
-        if linger <= 0 or len(entries) >= self._destination.batch:
+        linger = float(getattr(destination, "linger", 0.0))
+        if linger <= 0 or len(entries) >= destination.batch:
             return 0.0
         return linger - (self._store.timeline.now() - entries[0].since)
 
-    def _deliver(self, entries: Sequence[Entry]) -> None:
-        destination = self._destination
+    def _deliver(self, entries: Sequence[Entry], destination: Destination) -> bool:
+        """Whether all of them are settled: sent, or dead letters."""
         try:
             destination.send([entry.message for entry in entries])
         except Exception as error:  # noqa: BLE001 - a stranger's destination: nothing is lost
-            if destination is self._destination:
-                self._failed_with(entries, error)
-        else:
-            self.reason = None
-            self._sent(entries)
+            if destination is not self._destination:
+                return False
+            return self._failed_with(entries, error, destination)
+        self.reason = None
+        self._sent(entries)
+        return True
 
-    def _failed_with(self, entries: Sequence[Entry], error: Exception) -> None:
+    def _failed_with(
+        self, entries: Sequence[Entry], error: Exception, destination: Destination
+    ) -> bool:
         if isinstance(error, DeliveryRefusedError):
-            self._refused(entries, error)
-        elif isinstance(error, DeliveryFailedError):
             self._sent(entries[: error.delivered])
-            self._failed(entries[error.delivered :], str(error), error.retry_after)
-        else:
-            self._failed(entries, f"{type(error).__name__}: {error}", None)
+            return self._refused(entries[error.delivered :], error, destination)
+        if isinstance(error, DeliveryFailedError):
+            self._sent(entries[: error.delivered])
+            return self._failed(entries[error.delivered :], str(error), error.retry_after)
+        return self._failed(entries, f"{type(error).__name__}: {error}", None)
 
-    def _refused(self, entries: Sequence[Entry], error: DeliveryRefusedError) -> None:
+    def _refused(
+        self, entries: Sequence[Entry], error: DeliveryRefusedError, destination: Destination
+    ) -> bool:
         if len(entries) == 1:
             log.warning("%s: dead letter %s: %s", self._name, entries[0].message.id, error)
             self._note(entries, State.DEAD, str(error))
-            return
+            return True
+        waiting: set[str] = set()  # streams of which one is not settled: none overtakes it
         for entry in entries:  # which one is it?
-            if not self._stopping and not self._waits(entry):
-                self._deliver([entry])
+            if self._stopping or destination is not self._destination or self._pauses():
+                return False
+            stream = entry.message.stream
+            if stream not in waiting and not self._deliver([entry], destination):
+                waiting.add(stream)
+        return not waiting
 
-    def _waits(self, entry: Entry) -> bool:
-        now, hold = self._steady(), self._holds.get(entry.message.stream)
-        return now < self._paused or (hold is not None and now < hold.until)
+    def _pauses(self) -> bool:
+        return self._steady() < self._paused
 
     def _sent(self, entries: Sequence[Entry]) -> None:
         if entries:
             self._note(entries, State.SENT, None)
 
-    def _failed(self, entries: Sequence[Entry], reason: str, retry_after: float | None) -> None:
+    def _failed(self, entries: Sequence[Entry], reason: str, retry_after: float | None) -> bool:
+        """Whether all of them are dead letters now."""
         if self._stopping or not entries:  # it was cancelled: that was no attempt
-            return
+            return not entries
         self.reason = reason
         now, age = self._steady(), self._store.timeline.now()
         if retry_after is not None:
@@ -263,6 +274,7 @@ class Sender:
             self._note(late, State.DEAD, f"not delivered in time; last: {reason}")
         if again:
             self._try(lambda: self._store.retry(again, self._name, reason))
+        return not again
 
     # -- what is noted -----------------------------------------------------------------------
 

@@ -61,8 +61,8 @@ def verify(
     one of ``secrets`` (each ``whsec_...``) at most ``tolerance`` seconds ago, or ahead.
 
     Returns the delivery's id: the same at every attempt, so a receiver that remembers the last
-    ones takes each event once. ``headers``: names in any case. ``now``: seconds since 1970. Raises
-    ``ConfigError`` for a secret that is none.
+    ones takes each event once; of a batch it is while the same events are in it. ``headers``: names
+    in any case. ``now``: seconds since 1970. Raises ``ConfigError`` for a secret that is none.
     """
     given = {name.lower(): value for name, value in headers.items()}
     missing = [name for name in (ID, TIMESTAMP, SIGNATURE) if not given.get(name)]

@@ -255,7 +255,7 @@ class Archive:
         with self.index.open("a+b") as file:
             if file.tell() and not self._ends_well(file):
                 file.write(b"\n")
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.write(_encoded(line) + b"\n")
         self._lines += 1
 
     @staticmethod
@@ -297,6 +297,14 @@ class Archive:
     @staticmethod
     def _failed(path: Path, error: OSError) -> SinkError:
         return SinkError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    """As it reads best; a name that is no text (a file of another encoding) in escapes."""
+    try:
+        return json.dumps(line, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(line).encode()
 
 
 def _text(at: float) -> str:

@@ -18,7 +18,7 @@ def plain(name: str) -> str:
     text = _PLAIN.sub("_", name).strip("._")[:_LONGEST]
     if text and text == name:
         return text
-    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    mark = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{text}_{mark}" if text else mark
 
 

@@ -108,7 +108,8 @@ class KafkaDestination:
             if one is True:
                 continue
             if isinstance(one, KafkaError) and one.code() in _FOREVER:
-                raise DeliveryRefusedError(f"kafka {self._brokers}: {self._clean(one.str())}")
+                text = f"kafka {self._brokers}: {self._clean(one.str())}"
+                raise DeliveryRefusedError(text, delivered=number)
             raise DeliveryFailedError(f"kafka {self._brokers}: {self._why(one)}", delivered=number)
 
     def _why(self, said: KafkaError | bool | None) -> str:

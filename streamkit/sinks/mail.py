@@ -7,6 +7,7 @@ import hashlib
 import logging
 import smtplib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from itertools import chain
+from itertools import chain, groupby, takewhile
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -25,18 +26,24 @@ from streamkit.outbox.base import Message
 from streamkit.outbox.options import OutboxGiven
 from streamkit.predictions import Result
 from streamkit.sinks.embedding import embedded
-from streamkit.sinks.networked import Networked, message_of
+from streamkit.sinks.networked import Networked, encoded, message_of
 from streamkit.sinks.placeholders import Placeholders
-from streamkit.sinks.record import encode
 from streamkit.sinks.secure import tls_context, unreachable
 from streamkit.sinks.template import event_of
 
 log = logging.getLogger(__name__)
 
 Security: TypeAlias = Literal["starttls", "tls", "none"]
+_Refused: TypeAlias = dict[str, tuple[int, bytes]]
 _PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
 _IMAGES: Final = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 _SUBJECT: Final = "${event.source}: ${event.kind} ${event.key}"
+_FOREVER: Final = 500
+"""Codes from here on are (RFC 5321, 4.2.1)."""
+_ATTEMPTS: Final = 30
+"""How often a recipient is tried who is refused for now, while others have their letter: about a
+quarter of an hour with the outbox's usual waits."""
+_REMEMBERED: Final = 10_000
 _BODY: Final = "${event.at}  ${event.source}: ${event.kind} ${event.key}\n${event.data}"
 
 
@@ -72,13 +79,13 @@ class Letters:
         letter = EmailMessage()
         events = [event_of(message) for message in messages]
         more = f" (+{len(messages) - 1})" if len(messages) > 1 else ""
-        subject = _sayable(str(self.subject.fill(events[0])))
+        subject = _sayable(self.subject.text(events[0]))
         letter["Subject"] = " ".join(subject.split()) + more
         letter["From"], letter["To"] = self.sender, ", ".join(self.recipients)
         letter["Date"] = format_datetime(datetime.now(UTC))
         letter["Message-ID"] = _identity(messages, self.sender)
         letter["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday is told to us
-        text = "\n\n".join(str(self.body.fill(event)) for event in events)
+        text = "\n\n".join(self.body.text(event) for event in events)
         letter.set_content(_sayable(text) + "\n")
         room = self.attach_bytes
         for picture in chain.from_iterable(map(_pictures, events)):
@@ -105,6 +112,14 @@ class _TlsLine(_Line, smtplib.SMTP_SSL):
     """The same over TLS from the start."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Who has not got a message yet, where others have, and since which attempt."""
+
+    to: tuple[str, ...]
+    since: int
+
+
 class MailDestination:
     """One server; a connection for each letter."""
 
@@ -114,43 +129,86 @@ class MailDestination:
         self._server, self._letters = server, letters
         self._lock = threading.Lock()
         self._connection: smtplib.SMTP | None = None
+        self._line: socket.socket | None = None
+        """What TLS is spoken over, or is going to be."""
+        self._left: dict[str, _Left] = {}
+        """By message."""
         self._closed = False
         self._secrets: tuple[str, ...] = ()
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Hand in one letter; returns when the server has accepted it."""
-        letter = self._letters.letter(messages)
+        """Hand in one letter; returns when the server has accepted it.
+
+        Who is refused for now gets it later, and alone; what the others have not got by then is a
+        letter of its own.
+        """
+        for to, together in groupby(messages, self._missing):
+            if to:
+                self._hand_in(list(together), to)
+        done = list(takewhile(lambda message: not self._missing(message), messages))
+        for message in done:
+            self._left.pop(message.id, None)
+        if len(done) < len(messages):
+            who = ", ".join(self._missing(messages[len(done)]))
+            text = f"{self._server}: not for all: refused for now for {who}"
+            raise DeliveryFailedError(text, delivered=len(done))
+
+    def _missing(self, message: Message) -> tuple[str, ...]:
+        """Who is to get it, and has not."""
+        left = self._left.get(message.id)
+        return self._letters.recipients if left is None else left.to
+
+    def _hand_in(self, messages: Sequence[Message], to: tuple[str, ...]) -> None:
+        refused = self._sent(self._letters.letter(messages), to)
+        again = tuple(each for each, (code, _) in refused.items() if code < _FOREVER)
+        never = refused.keys() - set(again)
+        for message in messages:
+            left = self._left.get(message.id, _Left(again, message.attempt))
+            if message.attempt - left.since < _ATTEMPTS:
+                self._left[message.id] = _Left(again, left.since)
+            else:
+                self._left[message.id] = _Left((), left.since)
+                never |= set(again)
+        if never:
+            log.warning("%s: not for all: refused for %s", self._server, ", ".join(sorted(never)))
+        while len(self._left) > _REMEMBERED:  # of messages that were given up meanwhile
+            del self._left[next(iter(self._left))]
+
+    def _sent(self, letter: EmailMessage, to: tuple[str, ...]) -> _Refused:
+        """Who did not get it, and why, where somebody has got it, now or earlier."""
         try:
             connection = self._connected()
             try:
-                sender, to = self._letters.sender, self._letters.recipients
-                refused = connection.send_message(letter, sender, to)
+                return connection.send_message(letter, self._letters.sender, to)
             finally:
                 with suppress(OSError, smtplib.SMTPException):  # it was taken, or not, before
                     connection.quit()
                 connection.close()
+        except smtplib.SMTPRecipientsRefused as error:
+            if to == self._letters.recipients or not error.recipients.keys() >= set(to):
+                raise self._judged(error) from None  # nobody has it, or some were not even asked
+            return error.recipients
         except smtplib.SMTPException as error:
             raise self._judged(error) from None
         except (OSError, ValueError) as error:
             why = "closed" if self._closed else unreachable(error)
             raise DeliveryFailedError(f"{self._server}: {why}") from None
         finally:
-            self._connection = None
-        if refused:
-            log.warning("%s: not for all: refused for %s", self._server, ", ".join(refused))
+            self._connection = self._line = None
 
     def close(self) -> None:
         """A ``send`` under way ends, once it has a connection at once."""
         with self._lock:
             self._closed = True
-            connection = self._connection
-        if connection is not None and (line := connection.sock) is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(line, socket.SHUT_RDWR)  # below TLS
+            connection, secure = self._connection, self._line
+        for line in (connection.sock if connection is not None else None, secure):
+            if line is not None:
+                with suppress(OSError):
+                    socket.socket.shutdown(line, socket.SHUT_RDWR)  # below TLS
 
     def _connected(self) -> smtplib.SMTP:
         server = self._server
-        context = None if server.security == "none" else tls_context(server.ca_file, None, None)
+        context = None if server.security == "none" else self._tls()
         at, timeout = (server.host, server.port), server.timeout
         connection: smtplib.SMTP
         if server.security == "tls":
@@ -166,6 +224,25 @@ class MailDestination:
             raise
         return connection
 
+    def _tls(self) -> ssl.SSLContext:
+        """The library knows a line only after its handshake."""
+        keep_line = self._keep_line
+
+        class Line(ssl.SSLSocket):
+            def do_handshake(self, block: bool = False) -> None:
+                keep_line(self)
+                super().do_handshake(block)
+
+        context = tls_context(self._server.ca_file, None, None)
+        context.sslsocket_class = Line
+        return context
+
+    def _keep_line(self, line: socket.socket) -> None:
+        with self._lock:
+            self._line = line
+            if self._closed:
+                raise OSError("closed")
+
     def _keep(self, connection: smtplib.SMTP) -> None:
         with self._lock:
             self._connection = connection
@@ -180,7 +257,7 @@ class MailDestination:
             connection.login(server.username, password)
 
     def _judged(self, error: smtplib.SMTPException) -> DeliveryFailedError | DeliveryRefusedError:
-        """Codes from 500 on are for ever (RFC 5321, 4.2.1), unless they are about the log-in."""
+        """For ever, unless it is about the log-in, or for now."""
         if self._closed:
             return DeliveryFailedError(f"{self._server}: closed")
         codes, said = _said(error)
@@ -189,7 +266,7 @@ class MailDestination:
             error,
             smtplib.SMTPAuthenticationError | smtplib.SMTPConnectError | smtplib.SMTPHeloError,
         )
-        if codes and min(codes) >= 500 and not about_us:
+        if codes and min(codes) >= _FOREVER and not about_us:
             return DeliveryRefusedError(text)
         return DeliveryFailedError(text)
 
@@ -247,7 +324,7 @@ class MailSink(Networked):
         if self._evidence is None:
             return super().message(event, result)
         wire = {**event.dict(), "embedded": [embedded(event, result)]}
-        return message_of(event, result, encode(wire))
+        return message_of(event, result, encoded(wire))
 
     def drain(self) -> None:
         """Nothing more comes: a letter waits for nothing any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 import threading
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from streamkit.credentials import resolved
-from streamkit.errors import ConfigError, DeliveryFailedError
+from streamkit.errors import ConfigError, DeliveryFailedError, DeliveryRefusedError
+from streamkit.events import Throttle
 from streamkit.outbox.base import Message
 from streamkit.outbox.options import OutboxGiven, OutboxOptions
 from streamkit.sinks.home_assistant import Entity, announcement
@@ -21,6 +23,10 @@ from streamkit.sinks.networked import Networked
 from streamkit.sinks.secure import tls_context
 from streamkit.sinks.template import Template, values_of
 
+log = logging.getLogger(__name__)
+
+_TELL: Final = 30.0
+"""Seconds between two log lines about announcements that are refused."""
 _UNSAFE: Final = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]|^\$")
 """What would split a topic, match others, or is not allowed in one (MQTT 5.0, 1.5.4 and 4.7)."""
 
@@ -46,6 +52,7 @@ class MqttDestination:
         self._connection: Connection | None = None
         self._closed = False
         self._announced: set[str] = set()
+        self._throttle = Throttle(_TELL)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish them in order; returns when the broker has acknowledged all of them."""
@@ -93,8 +100,13 @@ class MqttDestination:
         """Tell Home Assistant of topics that it has not heard of through this connection."""
         new = {self._topic(message): message for message in messages}
         new = {topic: message for topic, message in new.items() if topic not in self._announced}
-        connection.publish([self._announcement(*each) for each in new.items()])
-        self._announced |= new.keys()
+        for topic, message in new.items():  # one by one: none of them counts as a message
+            try:
+                connection.publish([self._announcement(topic, message)])
+            except DeliveryRefusedError as error:
+                if count := self._throttle.tick():
+                    log.warning("%d topics are not announced, last %s: %s", count, topic, error)
+            self._announced.add(topic)
 
     def _announcement(self, topic: str, message: Message) -> Publication:
         name = message.kind

@@ -138,14 +138,17 @@ class Connection:
     def publish(self, publications: Sequence[Publication]) -> None:
         """Return once the broker has acknowledged all of them.
 
-        Raises ``DeliveryFailedError`` with the number acknowledged from the first on, after which
-        the connection is of no more use, and ``DeliveryRefusedError``.
+        Raises ``DeliveryFailedError``, after which the connection is of no more use, and
+        ``DeliveryRefusedError``, each with the number acknowledged from the first on.
         """
         done = 0
         while done < len(publications):
             window = publications[done : done + (self._window or len(publications))]
-            self._judge(self._exchange(window), done)
-            done += len(window)
+            codes, refusal = self._exchange(window)
+            self._judge(codes, done)
+            done += len(codes)
+            if refusal is not None:
+                raise DeliveryRefusedError(str(refusal), delivered=done) from refusal
 
     def close(self) -> None:
         """Say good-bye where somebody listens, and end; does not wait for a network that hangs."""
@@ -294,18 +297,32 @@ class Connection:
             properties.UserProperty = pair
         return properties
 
-    def _exchange(self, window: Sequence[Publication]) -> list[ReasonCode | None]:
-        """What the broker says to each; ``None``: nothing."""
+    def _offered(
+        self, window: Sequence[Publication]
+    ) -> tuple[list[int], DeliveryRefusedError | None]:
+        """Their numbers, up to one that can never be taken, and why that cannot."""
+        ids: list[int] = []
+        try:
+            for publication in window:
+                ids.append(self._offer(publication))
+        except DeliveryRefusedError as error:
+            return ids, error
+        return ids, None
+
+    def _exchange(
+        self, window: Sequence[Publication]
+    ) -> tuple[list[ReasonCode | None], DeliveryRefusedError | None]:
+        """What the broker says to each, ``None`` being nothing; as for ``_offered``."""
         with self._changed:
             self._acknowledged.clear()
             losses = self._losses
-        ids = [self._offer(publication) for publication in window]
+        ids, refusal = self._offered(window)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._closed or self._losses != losses or self._all(ids),
                 self._broker.timeout,
             )
-            return [self._acknowledged.get(number) for number in ids]
+            return [self._acknowledged.get(number) for number in ids], refusal
 
     def _all(self, ids: Sequence[int]) -> bool:
         return all(number in self._acknowledged for number in ids)
@@ -316,7 +333,7 @@ class Connection:
             if code is None:
                 raise DeliveryFailedError(self._missing(), delivered=number)
             if code.is_failure and code.value in _FOREVER:
-                raise DeliveryRefusedError(f"{self._broker}: refused: {code}")
+                raise DeliveryRefusedError(f"{self._broker}: refused: {code}", delivered=number)
             if code.is_failure:
                 raise DeliveryFailedError(f"{self._broker}: {code}", delivered=number)
 

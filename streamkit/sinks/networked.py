@@ -75,13 +75,17 @@ class Networked(Sink):
         broken: SinkError | None = None
         for event in result.events:
             try:
-                messages += [self.message(event, result)] if self._meant(event) else []
+                messages += self.messages(event, result) if self._meant(event) else []
             except SinkError as error:  # the others are not to suffer
                 broken = broken or error
         if messages:
             self._queue.put(messages)
         if broken is not None:
             raise broken
+
+    def messages(self, event: Event, result: Result) -> list[Message]:
+        """All that is kept because of ``event``: all of it, or nothing."""
+        return [self.message(event, result)]
 
     def message(self, event: Event, result: Result) -> Message:
         """What is kept of ``event``; a subclass that sends more than its wire form adds it here."""

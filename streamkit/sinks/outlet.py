@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import av
 
@@ -22,6 +22,7 @@ _FORMS: Final = {
     "udp": "mpegts", "tcp": "mpegts",
 }  # fmt: skip
 _ADDRESS = re.compile(r"([a-z]+)://[^\s/]+")
+_PRINTABLE = re.compile(r"[a-z]+://(?:[^/?#]*@)?(?P<place>[^/?#@]*)(?P<path>[^?#@]*)(?:[?#][^@]*)?")
 _PATIENCE: Final = 3_000_000
 """Microseconds for one answer, or until one packet is taken."""
 _RTSP_PATIENCE: Final = 1_500_000
@@ -55,10 +56,12 @@ class Target:
     def __str__(self) -> str:
         if self.path is not None:
             return str(self.path)
-        parts = urlsplit(self._address())
-        path = "/***" if parts.scheme.startswith("rtmp") else parts.path  # it may be the key
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname}{port}{path}"
+        address = self._address()
+        scheme, found = address.partition(":")[0], _PRINTABLE.fullmatch(address)
+        if found is None:  # an "@" behind the host: perhaps of a password with a "/" in it
+            return f"{scheme}://***"
+        path = "/***" if scheme.startswith("rtmp") else found["path"]  # it may be the key
+        return f"{scheme}://{found['place']}{path}"
 
     def opened(self) -> av.container.OutputContainer:
         """Ready for a stream; nothing is sent yet."""

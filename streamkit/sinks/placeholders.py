@@ -37,6 +37,10 @@ class Placeholders:
         """The structure for one event; ``escape`` makes a value fit to stand in a text."""
         return self._walk(self._shape, lambda text: _filled(text, event, escape))
 
+    def text(self, event: Mapping[str, Any], escape: Callable[[str], str] = str) -> str:
+        """The same where the shape is a text, which stays one: also if it is but one place."""
+        return _written(str(self._shape), event, escape)
+
     def _walk(self, shape: Json, change: Callable[[str], Json]) -> Json:
         if isinstance(shape, str):
             return change(shape)
@@ -64,6 +68,10 @@ def _filled(text: str, event: Mapping[str, Any], escape: Callable[[str], str]) -
     if whole is not None and whole[1] is not None:
         value = _value(event, whole[1])
         return escape(value) if isinstance(value, str) else value
+    return _written(text, event, escape)
+
+
+def _written(text: str, event: Mapping[str, Any], escape: Callable[[str], str]) -> str:
     return _PLACE.sub(
         lambda found: "$" if found[1] is None else escape(_text(_value(event, found[1]))), text
     )

@@ -18,7 +18,7 @@ from streamkit.events import Event
 from streamkit.outbox.base import Message
 from streamkit.outbox.options import OutboxGiven
 from streamkit.predictions import Result
-from streamkit.sinks.networked import Networked, message_of
+from streamkit.sinks.networked import Networked, encoded, message_of
 from streamkit.sinks.template import event_of
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class S3Destination:
         if clip := event.get(_CLIP):
             self._put_clip(store, Path(clip), message)
             return
-        stem = self._stem(message, message.stream, message.id)
-        names = _Names(stem, self._stem(message, message.stream, str(event.get("id", message.id))))
+        stem = self._key(f"{message.at:%Y-%m-%d}", message.stream, message.id)
+        names = _Names(stem, self._clip(message.stream, str(event.get("id", message.id))))
         evidence = [
             {**each, "key": self._put_evidence(store, each, names)}
             for each in event.get("evidence", ())
@@ -141,8 +141,7 @@ class S3Destination:
         """Clips appear when they are whole; what runs together with another has none of its own."""
         if path.is_file():
             stream, _, event_id = message.stream.rpartition(_CLIP_OF)
-            stem = self._stem(message, stream, event_id)
-            self._put_file(store, f"{stem}{path.suffix.lower()}", path)
+            self._put_file(store, self._clip(stream, event_id) + path.suffix.lower(), path)
         elif message.attempt < _CLIP_ATTEMPTS:
             raise DeliveryFailedError(f"{self._bucket}: waits for {path.name}")
         else:
@@ -153,8 +152,12 @@ class S3Destination:
             kind = _TYPES.get(path.suffix.lower(), "application/octet-stream")
             store.put(key, self._pieces(path), attributes={"Content-Type": kind}, max_concurrency=2)
 
-    def _stem(self, message: Message, stream: str, name: str) -> str:
-        parts = (f"{message.at:%Y-%m-%d}", _segment(stream), _segment(name))
+    def _clip(self, stream: str, event_id: str) -> str:
+        """Without a date: the phases of one happening may be of several."""
+        return self._key("clips", stream, event_id)
+
+    def _key(self, folder: str, stream: str, name: str) -> str:
+        parts = (folder, _segment(stream), _segment(name))
         return "/".join((*filter(None, (self._bucket.prefix,)), *parts))
 
     def _pieces(self, path: Path) -> Iterator[bytes]:
@@ -191,7 +194,7 @@ class _Names:
 class S3Sink(Networked):
     """``{prefix}/{date}/{stream}/{id}.{phase}.json`` per event, with its pictures beside it; each
     file's ``key`` in the bucket is told in the event's ``evidence``. Clips follow by themselves
-    when they are whole, as ``{id}.mp4``."""
+    when they are whole, as ``{prefix}/clips/{stream}/{id}.mp4``."""
 
     def __init__(  # noqa: PLR0913 - the options
         self,
@@ -223,19 +226,16 @@ class S3Sink(Networked):
         same = (place, secret_access_key)
         super().__init__(S3Destination(place), name=name, same=same, kinds=kinds, outbox=outbox)
 
-    def write(self, result: Result) -> None:
-        """Keep the events of ``result``, and which clips they will have. Raises ``OutboxError``."""
-        super().write(result)
-        meant = filter(self._meant, result.events)
-        if clips := [clip for event in meant for clip in _clips(event, result)]:
-            self._queue.put(clips)
+    def messages(self, event: Event, result: Result) -> list[Message]:
+        """The event, and which clips it will have."""
+        return [*super().messages(event, result), *_clips(event, result)]
 
 
 def _clips(event: Event, result: Result) -> Iterator[Message]:
     """A message of its own for each, in an order of its own: nobody waits for a clip."""
     for each in event.evidence:
         if each.kind == _CLIP and each.path:
-            whole = message_of(event, result, orjson.dumps({_CLIP: each.path}))
+            whole = message_of(event, result, encoded({_CLIP: each.path}))
             stream = f"{whole.stream}{_CLIP_OF}{event.id}"
             yield replace(whole, id=f"{event.id}.{_CLIP}", stream=stream)
 

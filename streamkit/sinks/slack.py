@@ -43,7 +43,7 @@ class SlackDestination:
 
     def _payload(self, message: Message) -> dict[str, Any]:
         event = orjson.loads(message.body)
-        text = str(self._text.fill(event, _ESCAPES[self._style]))[: _ROOM[self._style]]
+        text = self._text.text(event, _ESCAPES[self._style])[: _ROOM[self._style]]
         about = _ESCAPES[self._style](f"{message.stream}, {event['at']}")
         return _PAYLOADS[self._style](text, about)
 

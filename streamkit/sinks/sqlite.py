@@ -51,6 +51,8 @@ _UPSERT: Final = (
 )
 _LOCK_WAIT: Final = 1.0
 """Seconds to wait for another program that writes to the file."""
+_LONGEST: Final = 36_500
+"""Days; for dates there is a first one."""
 _SWEEP: Final = 60.0
 """Seconds between two looks for what is too old."""
 
@@ -75,8 +77,9 @@ class SqliteSink(Sink):
         Raises ``ConfigError``; ``SinkError`` where ``path`` cannot be written or holds something
         else.
         """
-        if keep_days is not None and not keep_days > 0:
-            raise ConfigError(f"keep_days={keep_days}: give more than 0, or none to keep all")
+        if keep_days is not None and not 0 < keep_days <= _LONGEST:
+            text = f"give more than 0, at most {_LONGEST}, or none to keep all"
+            raise ConfigError(f"keep_days={keep_days}: {text}")
         self._chosen = Chosen(kinds)
         self.path = Path(path).expanduser()
         self._keep = None if keep_days is None else timedelta(days=keep_days)

@@ -30,6 +30,8 @@ from streamkit.sinks.secure import tls_context
 _OURS: Final = (ID, TIMESTAMP, SIGNATURE, "content-type", "content-length", "host",
                 "idempotency-key", "transfer-encoding")  # fmt: skip
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE: Final = re.compile(r"(?:[!-~]+(?:[ \t]+[!-~]+)*)?")
+"""What a header may be set to (RFC 9110, 5.5)."""
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
 _MOST: Final = 1000
@@ -50,11 +52,13 @@ class Letter:
     """Bodies are items of an array."""
 
     def write(self, messages: Sequence[Message]) -> tuple[bytes, dict[str, str]]:
-        """Body and headers. Raises ``ConfigError`` for a secret that is not there."""
+        """Body and headers. Raises ``ConfigError`` for a secret that is not there, or unsayable."""
+        if len(messages) > 1 and not self.together:
+            raise ValueError(f"{len(messages)} messages, and each is a letter of its own")
         bodies = [self._body(message) for message in messages]
         body = b"[" + b",".join(bodies) + b"]" if self.together else bodies[0]
         key = messages[0].id if len(messages) == 1 else _key_of(messages)
-        headers = {name: resolved(value) for name, value in self.headers.items()}
+        headers = {name: _looked_up(name, value) for name, value in self.headers.items()}
         headers |= {"Content-Type": self.content_type, "Idempotency-Key": key, ID: key}
         headers[TIMESTAMP] = str(now := int(time.time()))
         if keys := [key_of(resolved(secret)) for secret in self.secrets]:
@@ -64,8 +68,8 @@ class Letter:
     def _body(self, message: Message) -> bytes:
         if self.body is None:
             return message.body
-        filled = self.body.fill(orjson.loads(message.body))
-        return str(filled).encode() if self.text else orjson.dumps(filled)
+        event = orjson.loads(message.body)
+        return self.body.text(event).encode() if self.text else orjson.dumps(self.body.fill(event))
 
 
 def _key_of(messages: Sequence[Message]) -> str:
@@ -98,8 +102,9 @@ class WebhookSink(Networked):
     """One POST per event, or per batch: 2xx is delivered; no answer, 408, 425, 429, 5xx and
     redirects (which are not followed) are tried again; any other 4xx makes a dead letter.
 
-    ``webhook-id`` (and ``Idempotency-Key``) is the same at each attempt. Receivers check with
-    ``streamkit.outbox.verify``.
+    ``webhook-id`` (and ``Idempotency-Key``) is the same at each attempt; that of a batch is while
+    the same events are in it: others may join before it is tried again, and each has its own ``id``
+    and ``phase``. Receivers check with ``streamkit.outbox.verify``.
 
     ``url``, each of ``secrets`` and the values of ``headers`` may say where they are kept
     (``env:NAME``). ``secrets``: ``whsec_...``; two while one replaces the other. ``body``: JSON
@@ -136,7 +141,7 @@ class WebhookSink(Networked):
             _headers(headers or {}),
             None if body is None else Placeholders(body, "body"),
             isinstance(body, str),
-            content_type or (_TEXT if isinstance(body, str) else _JSON),
+            _sayable("content_type", content_type or (_TEXT if isinstance(body, str) else _JSON)),
             batch is not None,
         )
         _check_batch(batch, batch_wait, letter)
@@ -186,6 +191,16 @@ def _headers(given: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
             raise ConfigError(f"headers: {name!r} cannot be set; set here: {', '.join(_OURS)}")
-        if not resolved(value).isprintable():
-            raise ConfigError(f"headers: what {name!r} is set to has unprintable characters")
+        _looked_up(name, value)
     return headers
+
+
+def _looked_up(name: str, value: str) -> str:
+    return _sayable(f"headers: what {name!r} is set to", resolved(value))
+
+
+def _sayable(what: str, value: str) -> str:
+    """``value``, which is not shown."""
+    if not _VALUE.fullmatch(value):
+        raise ConfigError(f"{what}: only printable ASCII, and no spaces around it")
+    return value

@@ -194,6 +194,14 @@ def hang(handler: _Handler) -> None:
     handler.close_connection = True
 
 
+def dawdle(handler: _Handler) -> None:
+    """Says that it took it, and does not come to an end."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "2")
+    handler.end_headers()
+    hang(handler)
+
+
 def drip(handler: _Handler) -> None:
     """A byte now and then, for ever."""
     try:

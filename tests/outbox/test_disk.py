@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import subprocess
 import threading
 import time
@@ -122,6 +123,26 @@ def test_memory_refuses_too_where_that_is_the_policy(path: Path) -> None:
             box.put(several(1, "exit", first=1), threading.Event())
         assert caught.value.code is OutboxErrorCode.FULL
         box.store.rows("PRAGMA max_page_count = 100000")
+
+
+@pytest.mark.parametrize("policy", ["refuse", "block"])
+def test_what_waited_for_a_busy_disk_is_kept_and_when_it_is_full_the_next_is_refused(
+    path: Path, policy: str
+) -> None:
+    hurried = threading.Event()
+    hurried.set()
+    with queue(path, Nowhere(), max_messages=3, on_full=policy) as box:
+        box.put(several(3), hurried)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            box.put(several(1, first=3), hurried)
+            assert box.stats()["in_memory"] == 1
+            other.execute("ROLLBACK")
+        with pytest.raises(OutboxError, match="is full") as caught:
+            box.put(several(1, first=4), hurried)
+        assert caught.value.code is OutboxErrorCode.FULL
+    with closing(Store(path)) as store:
+        assert store.waiting("there")[0] == 4
 
 
 def test_a_real_disk_that_is_full_when_the_run_begins(tmp_path: Path) -> None:

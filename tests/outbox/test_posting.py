@@ -19,6 +19,7 @@ from streamkit.outbox.posting import Poster, Target
 from streamkit.outbox.reach import Reach
 from streamkit.web import retry_after
 from tests.fakes import until
+from tests.outbox.receiver import receiver
 
 PLACES = ["connect", "handshake", "answer"]
 
@@ -86,6 +87,30 @@ def test_a_stop_while_tls_takes_a_connection_over_leaves_nothing_open() -> None:
             there.settimeout(5)
             assert there.recv(1) == b""
     assert not lines._open
+
+
+def test_a_stop_at_the_end_of_an_answer_leaves_nothing_open() -> None:
+    class Lock:
+        """Somebody closes just before it is free."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+
+        def acquire(self, blocking: bool) -> bool:
+            return self._lock.acquire(blocking)
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            poster.close()
+            self._lock.release()
+
+    with receiver() as there:
+        poster = Poster(Target(there.url), reach=Reach(True))
+        poster._busy = Lock()  # type: ignore[assignment]
+        poster.post(b"{}", {})
+        assert not poster._lines._open
 
 
 @pytest.mark.parametrize("place", PLACES)

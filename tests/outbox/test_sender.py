@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from streamkit.errors import (
     ConfigError,
@@ -18,8 +21,8 @@ from streamkit.errors import (
 from streamkit.outbox.archive import Selection, messages, replay
 from streamkit.outbox.base import Message
 from streamkit.outbox.opened import Outboxes
-from streamkit.outbox.sender import backoff
-from streamkit.outbox.store import State, Store
+from streamkit.outbox.sender import Sender, backoff
+from streamkit.outbox.store import Entry, State, Store
 from tests.fakes import until
 from tests.outbox.making import Recorder, Settable, joined, message, options, several
 
@@ -110,6 +113,52 @@ def test_of_a_batch_that_is_refused_only_the_guilty_one_dies(path: Path) -> None
         assert seat.stats()["dead"] == 1
     assert there.sizes == [6, 1, 1, 1, 1, 1, 1]
     assert there.ids() == [each for each in ids(6) if each != "entrance-3.instant"]
+
+
+def test_after_a_refused_batch_none_overtakes_an_earlier_one_of_its_stream(path: Path) -> None:
+    """However long the message of another stream takes in between."""
+    there, clock = Recorder(batch=3), Settable()
+    there.faults["entrance-0.instant"].extend([refused(), failed()])
+
+    def slow(each: Message) -> None:
+        clock.ahead += 60.0 * (each.stream == "exit")
+
+    there.always = slow
+    with joined(path, there, clock=clock.clock) as seat:
+        seat.put([message(0), message(0, "exit"), message(1)])
+        there.await_sent(3)
+    assert there.sizes[0] == 3
+    assert there.ids() == ["exit-0.instant", *ids(2)]
+
+
+def test_nor_where_another_destination_is_used_meanwhile(path: Path) -> None:
+    old, new, store = Recorder(batch=2), Recorder(), Store(path)
+    old.faults["entrance-0.instant"].append(refused())
+    sender = Sender(store, "there", old, options(path))
+
+    def replaced(_: Message) -> DeliveryFailedError:
+        sender.use(new, options(path))
+        return failed()
+
+    old.always = replaced
+    store.put("there", several(2), options(path))
+    sender.start()
+    new.await_sent(2)
+    sender.stop()
+    store.close()
+    assert new.ids() == ids(2)
+
+
+def test_of_a_batch_that_is_refused_what_was_taken_before_is_not_sent_again(path: Path) -> None:
+    there = Recorder(batch=10)
+    too_large = DeliveryRefusedError("too large", delivered=3)
+    there.faults["entrance-3.instant"].extend([too_large, refused()])
+    with joined(path, there) as seat:
+        seat.put(several(6))
+        until(lambda: seat.stats()["waiting"] == 0)
+        assert (seat.stats()["sent"], seat.stats()["dead"]) == (5, 1)
+    assert there.sizes == [6, 1, 1, 1]
+    assert there.ids() == ids(6)[4:]
 
 
 def test_of_a_batch_that_broke_off_the_rest_is_sent_again(path: Path) -> None:
@@ -242,8 +291,6 @@ def test_a_full_queue_refuses(path: Path) -> None:
 
 
 def test_a_full_queue_blocks_until_there_is_room(path: Path) -> None:
-    import threading
-
     there = Recorder()
     there.gate.clear()
     with joined(path, there, max_messages=2, on_full="block") as seat:
@@ -364,3 +411,61 @@ def test_no_message_is_sent_once_its_destination_is_closed(path: Path) -> None:
     again += [each.message for each in store.next("there", 9)]
     store.close()
     assert [each.id for each in again] == ["entrance-7.instant"]
+
+
+class Asked(Store):
+    """Another destination is to be used while the disk looks for what is next."""
+
+    sender: Sender
+    new: Recorder
+
+    def next(self, *given: Any, **more: Any) -> list[Entry]:
+        found = super().next(*given, **more)
+        if len(found) > 1:
+            self.sender.use(self.new, options(self.path))
+        return found
+
+
+def test_a_destination_gets_no_more_at_a_time_than_it_takes(path: Path) -> None:
+    old, new, store = Recorder(batch=10), Recorder(), Asked(path)
+    store.put("there", several(10), options(path))
+    store.sender, store.new = Sender(store, "there", old, options(path)), new
+    store.sender.start()
+    until(lambda: store.waiting("there")[0] == 0)
+    store.sender.stop()
+    store.close()
+    assert (old.ids(), new.sizes) == (ids(10), [])
+
+
+def test_the_sender_knows_of_a_stop_before_its_destination_is_closed(path: Path) -> None:
+    """What fails by that was cancelled, and no attempt."""
+    told: list[bool] = []
+
+    class Watched(Recorder):
+        def close(self) -> None:
+            told.append(seat._queue._sender._stopping)
+            super().close()
+
+    seat = Outboxes().join(Watched(), "there", options(path))
+    seat.close()
+    assert told == [True]
+
+
+def test_an_outbox_that_takes_long_to_open_holds_up_no_other(path: Path) -> None:
+    boxes, contended = Outboxes(), path.with_name("contended.sqlite")
+    other = boxes.join(Recorder(), "there", options(path))
+    opened = threading.Event()
+
+    def opens() -> None:
+        seat = boxes.join(Recorder(), "there", options(contended))
+        opened.set()
+        seat.close()
+
+    thread = threading.Thread(target=opens)
+    with FileLock(f"{contended}.lock"):
+        thread.start()
+        until(lambda: contended in boxes._locks and boxes._locks[contended].locked())
+        other.close()
+        assert not opened.is_set()
+    thread.join(20)
+    assert opened.is_set()

@@ -180,3 +180,12 @@ def test_names_are_plain_and_stay_apart() -> None:
     assert plain("gate-1") == "gate-1"
     assert plain("a/b") != plain("a_b") != plain("a:b")
     assert time_path("x", "gate", NOW + 0.25, ".mp4").name == "20270115T080000.250Z.mp4"
+
+
+def test_a_stream_whose_name_is_no_text_is_in_the_index_like_any_other(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, "segments", Limits())
+    archive.begin(tmp_path / "a.mp4", NOW, stream="cam\udcff")
+    (tmp_path / "a.mp4").write_bytes(b"")
+    archive.finish(tmp_path / "a.mp4", NOW + 1, stream="cam\udcff")
+    lines = [json.loads(line) for line in archive.index.read_bytes().splitlines()]
+    assert [line["stream"] for line in lines] == ["cam\udcff"] * 2

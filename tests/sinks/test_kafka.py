@@ -130,6 +130,16 @@ def test_a_message_that_is_too_large_is_refused_and_the_next_one_goes() -> None:
         to.close()
 
 
+def test_what_was_taken_before_one_that_is_refused_is_told() -> None:
+    with cluster() as brokers:
+        to = destination(brokers)
+        sizes = (1, 1, 2_000_000, 1)
+        with pytest.raises(DeliveryRefusedError, match="too large") as told:
+            to.send([message(event(n, data={"x": "x" * size})) for n, size in enumerate(sizes)])
+        to.close()
+        assert [value(r)["frame_id"] for r in records(brokers, told.value.delivered)] == [0, 1]
+
+
 def test_closing_ends_a_send_that_waits() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         to = destination(f"127.0.0.1:{silent.getsockname()[1]}", timeout=60)

@@ -184,8 +184,9 @@ def test_a_database_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
         SqliteSink(tmp_path / "other.db")
     with pytest.raises(SinkError, match="not a database"):
         SqliteSink(tmp_path / "letter.txt")
-    with pytest.raises(ConfigError, match="keep_days=0"):
-        SqliteSink(tmp_path / "new.db", keep_days=0)
+    for days in (0, 1_000_000):  # so long ago there were no dates
+        with pytest.raises(ConfigError, match=f"keep_days={days}"):
+            SqliteSink(tmp_path / "new.db", keep_days=days)
 
 
 def test_a_locked_table_is_told_and_its_next_event_comes(tmp_path: Path) -> None:

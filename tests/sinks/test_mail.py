@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ from tests.sinks.happenings import event, message, seen
 from tests.sources.certificates import Certificate, self_signed
 
 JPEG = b"\xff\xd8\xff\xe0 a picture"
+
+
+BOTH = Letters(
+    "c@example.org",
+    ("guard@example.org", "b@example.org"),
+    Placeholders("s", "subject"),
+    Placeholders("b", "body"),
+)
 
 
 class Post:
@@ -228,16 +237,50 @@ def test_recipients_may_be_refused_all_or_some(caplog: pytest.LogCaptureFixture)
         post.refused["guard@example.org"] = "450 greylisted, come again"
         with pytest.raises(DeliveryFailedError, match="greylisted"):
             destination(port).send([message(event(1))])
-        both = Letters(
-            "c@example.org",
-            ("guard@example.org", "b@example.org"),
-            Placeholders("s", "subject"),
-            Placeholders("b", "body"),
-        )
+        post.refused["guard@example.org"] = "550 nobody of that name"
         with caplog.at_level(logging.WARNING):
-            destination(port, both).send([message(event(1))])
+            destination(port, BOTH).send([message(event(1))])
         assert "refused for guard@example.org" in caplog.text
         assert post.to == [["b@example.org"]]
+
+
+def test_who_is_refused_for_now_gets_it_later_and_the_others_get_it_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, second = message(event(1)), message(event(2))
+    with office() as (post, port):
+        to = destination(port, BOTH)
+        post.refused["guard@example.org"] = "450 greylisted, come again"
+        with pytest.raises(DeliveryFailedError, match="refused for now for guard@"):
+            to.send([first])
+        with pytest.raises(DeliveryFailedError, match="refused for now for guard@"):
+            to.send([first, second])  # nobody waits for the guard
+        post.refused.clear()
+        to.send([first, second])
+        assert post.to == [["b@example.org"], ["b@example.org"], ["guard@example.org"]]
+        assert post.letters[-1]["Subject"] == "s (+1)"
+
+        post.refused["guard@example.org"] = "450 mailbox full"
+        with pytest.raises(DeliveryFailedError, match="refused for now for guard@"):
+            to.send([replace(first, attempt=1)])
+        to.send([replace(first, attempt=31)])
+        assert "refused for guard@example.org" in caplog.text
+
+
+def test_a_file_whose_name_is_no_text_costs_no_letter(tmp_path: Path) -> None:
+    with office() as (post, port):
+        sink = MailSink(
+            "127.0.0.1",
+            port=port,
+            security="none",
+            to="guard@example.org",
+            sender="cameras@example.org",
+            outbox={"path": str(tmp_path / "outbox.sqlite")},
+        )
+        sink.write(seen(event(1, source="t\udcfcr.mp4")))
+        until(lambda: sink.stats()["outbox"]["sent"] == 1)
+        sink.close()
+    assert post.letters[0]["Subject"] == "t?r.mp4: line.in door"
 
 
 def test_nobody_there_is_told_and_closing_ends_a_send_that_waits() -> None:
@@ -261,6 +304,27 @@ def test_nobody_there_is_told_and_closing_ends_a_send_that_waits() -> None:
         line.close()
 
 
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_closing_ends_a_handshake_that_nobody_answers(security: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = destination(silent.getsockname()[1], security=security, timeout=60)
+        failed: list[Exception] = []
+        thread = threading.Thread(target=lambda: failed.append(failure(to.send)))
+        thread.start()
+        line = silent.accept()[0]
+        if security == "starttls":
+            line.sendall(b"220 here\r\n")
+            assert line.recv(100).lower().startswith(b"ehlo")
+            line.sendall(b"250-here\r\n250 STARTTLS\r\n")
+            assert line.recv(100).lower().startswith(b"starttls")
+            line.sendall(b"220 go\r\n")
+        assert line.recv(1) == b"\x16"  # a handshake has begun
+        to.close()
+        thread.join(10)
+        assert "closed" in str(failed[0])
+        line.close()
+
+
 def failure(send: Callable[[Any], None]) -> Exception:
     try:
         send([message(event(1))])
@@ -279,6 +343,16 @@ def test_the_body_is_what_was_asked_for() -> None:
     assert text is not None
     kind, phase, data = text.get_content().split()
     assert (kind, phase, json.loads(data)) == ("{line.in}", "instant", {"number": 4})
+
+
+def test_a_text_stays_one_where_it_is_but_one_place() -> None:
+    like = replace(letters(body="${event.data}"), subject=Placeholders("${event.clock}", "subject"))
+    with office() as (post, port):
+        destination(port, like).send([message(event(4))])
+    (letter,) = post.letters
+    text = letter.get_body()
+    assert text is not None
+    assert (letter["Subject"], text.get_content().strip()) == ("", '{"number":4}')
 
 
 @pytest.mark.parametrize(

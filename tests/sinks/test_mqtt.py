@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 import subprocess
@@ -131,6 +132,22 @@ def test_a_broker_that_wants_few_at_a_time_gets_few(tmp_path: Path) -> None:
             assert to._connection._window == 2
         listener.wait_for(50)
         assert numbers(listener, "t/entrance/line.in") == list(range(50))
+
+
+def test_what_was_taken_before_one_that_is_refused_is_told(tmp_path: Path) -> None:
+    sizes = (1, 1, 20_000, 1)
+    config = PLAIN + "max_packet_size 5000\n"
+    with (
+        mosquitto(tmp_path / "mqtt", config) as broker,
+        listening(broker.port, "t/#") as listener,
+        destination(broker.port) as to,
+    ):
+        with pytest.raises(DeliveryRefusedError, match="takes at most 5000") as told:
+            to.send([message(event(n, data={"x": "x" * size})) for n, size in enumerate(sizes)])
+        assert told.value.delivered == 2
+        to.send([message(event(3))])
+        listener.wait_for(3)
+        assert numbers(listener, "t/entrance/line.in") == [0, 1, 3]
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
@@ -323,6 +340,21 @@ def test_home_assistant_is_told_of_each_topic_once_and_understands_its_events(
     seen_there = json.loads(state.render(value_json=happened.dict()))
     assert seen_there["event_type"] in told["event_types"]
     assert seen_there["kind"] == "line.in"
+
+
+def test_an_announcement_that_is_refused_costs_no_event(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "mqtt"
+    folder.mkdir()
+    (folder / "acl").write_text("topic readwrite t/#\ntopic readwrite streamkit/#\n")
+    config = PLAIN + "acl_file {folder}/acl\n"
+    with mosquitto(folder, config) as broker, listening(broker.port, "t/#") as listener:
+        with destination(broker.port, discovery="ha") as to, caplog.at_level(logging.WARNING):
+            to.send([message(event(1)), message(event(2))])
+        listener.wait_for(2)
+        assert numbers(listener, "t/entrance/line.in") == [1, 2]
+    assert "1 topics are not announced, last t/entrance/line.in" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,21 @@ def test_a_silent_server_costs_seconds_and_not_the_pipeline() -> None:
             assert time.monotonic() - begun < 15
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:1234/5@a.example/live", "rtsp://***"),
+        ("rtsp://user:12#45@a.example:8554/live", "rtsp://***"),
+        ("rtmp://user:12?45@a.example/app/key", "rtmp://***"),
+        ("rtsp://user:12@45@a.example:8554/live?x=1", "rtsp://a.example:8554/live"),
+        ("rtsp://[::1]:8554/live", "rtsp://[::1]:8554/live"),
+        ("rtsp://a.example:port/live", "rtsp://a.example:port/live"),
+    ],
+)
+def test_no_part_of_a_password_is_shown_however_it_is_written(url: str, shown: str) -> None:
+    assert str(Target(url)) == shown
+
+
 def test_no_secret_is_in_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSH_URL", f"rtmp://127.0.0.1:{free_port()}/live/streamkey-xyz")
     hidden = RestreamSink("env:PUSH_URL")

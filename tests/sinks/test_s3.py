@@ -11,13 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from streamkit.errors import ConfigError, DeliveryFailedError
+from streamkit.errors import ConfigError, DeliveryFailedError, SinkError
 from streamkit.events import Evidence
 from streamkit.outbox.base import Destination
 from streamkit.sinks import S3Sink, open_sink
@@ -92,7 +94,7 @@ def test_an_event_lies_beside_its_pictures(bucket: Bucket, tmp_path: Path) -> No
         f"{stem}-crop-2.jpg": b"other part",
     }
     keys = [each.pop("key") for each in told["evidence"]]
-    clip = f"alerts/2026-03-29/yard_north/{happened.id}.mp4"
+    clip = f"alerts/clips/yard_north/{happened.id}.mp4"
     assert keys == [f"{stem}.jpg", f"{stem}-crop.jpg", f"{stem}-crop-2.jpg", None, clip]
     assert told == happened.dict()
     answer = httpx.head(f"{bucket.endpoint}/{bucket.name}/{stem}.jpg")
@@ -115,8 +117,31 @@ def test_a_clip_follows_when_it_is_whole_and_holds_up_nobody(
     until(lambda: sink.stats()["outbox"]["waiting"] == 0)
     sink.close()
     (key,) = [key for key in stored(bucket) if key.endswith(".mp4")]
-    assert key == f"alerts/2026-03-29/entrance/{start.id}.mp4"
+    assert key == f"alerts/clips/entrance/{start.id}.mp4"
     assert stored(bucket)[key] == long
+
+
+def test_the_end_of_what_happened_over_midnight_tells_where_its_clip_is(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    sink, clip = sink_of(bucket, tmp_path), evidence(tmp_path, "clip", "clip.mp4", b"moving")
+    start = event(1, phase="start", evidence=(clip,))
+    sink.write(seen(start, replace(start, phase="end", at=start.at + timedelta(days=1))))
+    until(lambda: sink.stats()["outbox"]["waiting"] == 0)
+    sink.close()
+    there = stored(bucket)
+    told = [json.loads(there[key]) for key in there if key.endswith(".json")]
+    assert len({each["at"] for each in told}) == 2
+    assert {there[each["evidence"][0]["key"]] for each in told} == {b"moving"}
+
+
+def test_an_event_that_json_cannot_say_costs_the_others_no_clip(tmp_path: Path) -> None:
+    sink = sink_of(Bucket("b", "", "http://127.0.0.1:9"), tmp_path)
+    clip = Evidence("clip", str(tmp_path / "later.mp4"), "clip")
+    with pytest.raises(SinkError):
+        sink.write(seen(event(1, data={"big": 2**70}), event(2, evidence=(clip,))))
+    assert sink.stats()["outbox"]["put"] == 2
+    sink.close()
 
 
 def sink_of(bucket: Bucket, folder: Path) -> S3Sink:

@@ -87,6 +87,16 @@ def test_what_an_event_says_is_text_and_no_markup(tmp_path: Path, style: Style) 
         assert "@everyone" not in text
 
 
+def test_a_text_of_one_place_is_json_and_no_markup_either(tmp_path: Path) -> None:
+    with receiver() as there, sink(there, tmp_path, text="${event.data}") as chat:
+        made = seen()
+        evil = {"class": "<!channel>", "none": None}
+        made.events = tuple(replace(event, data=evil) for event in made.events)
+        chat.write(made)
+        there.await_taken(1)
+    assert there.taken[0].json["text"] == '{"class":"&lt;!channel&gt;","none":null}'
+
+
 def test_the_address_is_shown_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with receiver() as there, sink(there, tmp_path) as chat:

@@ -22,8 +22,10 @@ from streamkit.outbox.archive import Selection, messages
 from streamkit.outbox.store import State, Store
 from streamkit.predictions import Result
 from streamkit.sinks import WebhookSink
+from streamkit.sinks.webhook import Letter
 from tests.fakes import until
-from tests.outbox.receiver import cut, drip, half, hang, receiver, slow, status
+from tests.outbox.receiver import cut, dawdle, drip, half, hang, receiver, slow, status
+from tests.sinks.happenings import event, message
 from tests.sinks.making import START, result
 from tests.sources.certificates import self_signed
 
@@ -173,6 +175,22 @@ def test_a_receiver_that_drips_is_given_up_in_time(tmp_path: Path) -> None:
         assert there.taken[0].id == there.came[0].id
 
 
+def test_what_was_said_to_be_taken_is_not_sent_again_however_long_that_goes_on(
+    tmp_path: Path,
+) -> None:
+    with receiver() as there, sink(there.url, tmp_path, timeout=0.3) as hook:
+        there.faults.append(dawdle)
+        hook.write(seen(1))
+        until(lambda: hook.stats()["outbox"]["waiting"] == 0)
+        assert hook.stats()["outbox"]["retried"] == 0
+    assert len(there.came) == 1
+
+
+def test_a_letter_that_is_no_batch_is_about_one_event() -> None:
+    with pytest.raises(ValueError, match="2 messages"):
+        Letter().write([message(event(1)), message(event(2))])
+
+
 def test_a_batch_is_an_array_with_one_signature(tmp_path: Path) -> None:
     secret = new_secret()
     given: dict[str, Any] = {"secrets": secret, "batch": 3, "batch_wait": 0.5}
@@ -214,6 +232,16 @@ def test_or_a_text(tmp_path: Path) -> None:
         there.await_taken(1)
     assert there.taken[0].body == b'line.in: {"n":7,"class":"car"}'
     assert there.taken[0].headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_a_text_stays_one_where_it_is_but_one_place(tmp_path: Path) -> None:
+    for number, (body, said) in enumerate(
+        [("${event.data}", b'{"n":7,"class":"car"}'), ("${event.clock}", b"")]
+    ):
+        with receiver() as there, sink(there.url, tmp_path, name=f"{number}", body=body) as hook:
+            hook.write(seen(7))
+            there.await_taken(1)
+        assert there.taken[0].body == said
 
 
 def test_values_cannot_break_out_of_the_json(tmp_path: Path) -> None:
@@ -295,6 +323,22 @@ def test_a_secret_that_changes_counts_from_the_next_attempt_on(
         there.await_taken(1)
 
 
+def test_a_secret_that_no_header_can_say_is_told_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", "fine")
+    given = {"headers": {"Authorization": "env:HOOK_TOKEN"}}
+    with receiver() as there, sink(there.url, tmp_path, **given) as hook:
+        monkeypatch.setenv("HOOK_TOKEN", "geheim-in-Zürich")
+        hook.write(seen(1))
+        until(lambda: hook.stats()["outbox"]["retried"] > 0)
+        reason = hook.stats()["outbox"]["reason"]
+        assert "'Authorization'" in reason
+        assert "geheim" not in reason
+        monkeypatch.setenv("HOOK_TOKEN", "fine again")
+        there.await_taken(1)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -302,7 +346,10 @@ def test_a_secret_that_changes_counts_from_the_next_attempt_on(
         ({"secrets": [new_secret()] * 3}, "one, or two"),
         ({"secrets": "env:NO_SUCH"}, "NO_SUCH is not set"),
         ({"headers": {"Webhook-Id": "x"}}, "cannot be set"),
-        ({"headers": {"X-A": "a\r\nX-B: b"}}, "unprintable"),
+        ({"headers": {"X-A": "a\r\nX-B: b"}}, "printable ASCII"),
+        ({"headers": {"X-Site": "Zürich"}}, "'X-Site' is set to: only printable ASCII"),
+        ({"headers": {"X-Site": " a"}}, "no spaces around"),
+        ({"content_type": "text/plain\n"}, "content_type: only printable ASCII"),
         ({"headers": {"X A": "a"}}, "cannot be set"),
         ({"body": {"a": "${event.kin}"}}, r"no place \$\{event.kin\} \(did you mean 'kind'"),
         ({"body": {"a": "${__import__('os')}"}}, "no place"),
