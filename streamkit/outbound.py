@@ -18,6 +18,9 @@ Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
 """A host and a port to addresses, as text."""
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NEVER: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "168.63.129.16", "3fff::/20")))
+"""Of the Internet by its tables, or by those of older Pythons: protocol assignments, what tells a
+machine of Azure about itself, documentation."""
 _LAST_PORT: Final = 65535
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -78,6 +81,8 @@ def public(address: Address) -> bool:
             return public(inner)
         if address.is_site_local or address.is_reserved:  # IPv4 written in the old way, too
             return False
+    if any(address in network for network in _NEVER):
+        return False
     return address.is_global and not address.is_multicast
 
 

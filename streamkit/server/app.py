@@ -45,6 +45,8 @@ OPEN: Final = (
     "/metrics",
 )
 """Paths that need no key in dedicated mode."""
+_TOLD: Final = 20
+"""Errors of one request that are told."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -118,7 +120,8 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
         # What was given stays out of it: it may be a key, or a picture.
-        wrong = [{k: e[k] for k in ("type", "loc", "msg")} for e in error.errors()]
+        told = error.errors()[:_TOLD]
+        wrong = [{k: e[k] for k in ("type", "loc", "msg")} for e in told]
         return json_reply({"detail": wrong, "code": "REQUEST_INVALID"}, 422)
 
     @app.exception_handler(Exception)
@@ -130,16 +133,17 @@ Next = Callable[[Request], Awaitable[Response]]
 
 
 def _only_members(services: Services) -> Callable[[Request, Next], Awaitable[Response]]:
-    """Dedicated mode: keys of one workspace, in the query, the header or a JSON body."""
+    """Dedicated mode: keys of one workspace, in the query, the header or a JSON body; and the
+    server's own, if it has one."""
     workspace = services.workspace
     assert workspace is not None
 
     async def check(request: Request, call_next: Next) -> Response:
-        if request.url.path in OPEN or request.method == "OPTIONS":
+        if request.scope["path"] in OPEN or request.method == "OPTIONS":
             return await call_next(request)
         key = key_of(request) or await _in_body(request)
         try:
-            allowed = await anyio.to_thread.run_sync(workspace.accepts, key)
+            allowed = services.opens(key) or await workspace.admits(key)
         except StreamkitError as error:
             answer = answer_to(error)
             if answer.status != 401:

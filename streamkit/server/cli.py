@@ -65,6 +65,7 @@ def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
     from streamkit.server.app import create_app
     from streamkit.server.logs import write_json
     from streamkit.server.services import Services
+    from streamkit.server.wire import files_that_may_be_open, wire_of
     from streamkit.settings import Settings
 
     if settings.log_format == "json":
@@ -75,8 +76,10 @@ def run(settings: ServerSettings, pipelines: Path | None = None) -> None:
     listening = listening_at(settings)
     host, port = listening.getsockname()[:2]
     app = create_app(services)
+    most = min(settings.max_connections, files_that_may_be_open() // 2)
     config = uvicorn.Config(
         app,
+        http=wire_of(settings.header_timeout, most),
         log_level="warning",
         lifespan="on",
         log_config=None if settings.log_format == "json" else uvicorn.config.LOGGING_CONFIG,

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -25,6 +26,17 @@ _CLIENTS: Final = 100_000
 _MINUTE: Final = 60.0
 _DRAIN: Final = 1.0
 """Seconds."""
+_PARTS: Final = 100_000
+"""Commas and brackets in a body: each may become a Python object, and an error of its own. Base64
+has none; a form is no JSON."""
+
+
+@dataclass(slots=True)
+class _Body:
+    """What has come of a body, and what it takes up of the room for all."""
+
+    data: bytes | bytearray
+    held: int = 0
 
 
 class Guard:
@@ -70,34 +82,47 @@ class Guard:
             await _drained(receive)
             await _answer(send, refused)
             return
-        body, size = bytearray(), 0
+        body = _Body(bytearray())
         try:
-            refused = await self._taken(receive, body)
+            refused = await self._taken(receive, body) or _too_fine(scope, body.data)
             if refused is not None:
                 await _answer(send, refused)
                 return
-            whole, size = bytes(body), len(body)
-            body.clear()
-            await self._app(scope, _again(whole, receive), send)
+            body.data = bytes(body.data)
+            await self._app(scope, _again(body, receive), self._letting_go(body, send))
         finally:
-            self._held -= size + len(body)
+            self._let_go(body)
 
-    async def _taken(self, receive: Receive, body: bytearray) -> Answer | None:
+    def _letting_go(self, body: _Body, send: Send) -> Send:
+        """Whoever is answered needs his body no more, however long the answer goes on."""
+
+        async def sending(message: Message) -> None:
+            self._let_go(body)
+            await send(message)
+
+        return sending
+
+    def _let_go(self, body: _Body) -> None:
+        self._held -= body.held
+        body.data, body.held = b"", 0
+
+    async def _taken(self, receive: Receive, body: _Body) -> Answer | None:
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._read(receive, body)
         except TimeoutError:
             return Answer(408, f"not here within {self._seconds:g} s", "BODY_TIMEOUT")
 
-    async def _read(self, receive: Receive, body: bytearray) -> Answer | None:
+    async def _read(self, receive: Receive, body: _Body) -> Answer | None:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return Answer(499, "the client hung up", "CLIENT_CLOSED_REQUEST")
             part = message.get("body", b"")
-            body += part
+            body.data += part
+            body.held += len(part)
             self._held += len(part)
-            more, refused = message.get("more_body", False), self._too_much(len(body))
+            more, refused = message.get("more_body", False), self._too_much(body.held)
             if refused is not None and more:
                 await _drained(receive)
             if refused is not None or not more:
@@ -182,7 +207,15 @@ def _oversize(most: int) -> Answer:
     return Answer(413, f"more than {most} bytes", "BODY_TOO_LARGE")
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _too_fine(scope: Scope, body: bytes | bytearray) -> Answer | None:
+    if dict(scope["headers"]).get(b"content-type", b"").lower().startswith(b"multipart/"):
+        return None
+    if sum(map(body.count, (b",", b"[", b"{"))) <= _PARTS:
+        return None
+    return Answer(413, f"more than {_PARTS} values in one body", "BODY_TOO_LARGE")
+
+
+def _again(body: _Body, receive: Receive) -> Receive:
     """The body that was read, once; then what comes after it."""
     given = False
 
@@ -191,7 +224,8 @@ def _again(body: bytes, receive: Receive) -> Receive:
         if given:
             return await receive()
         given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        whole, body.data = body.data, b""
+        return {"type": "http.request", "body": whole, "more_body": False}
 
     return replay
 

@@ -109,14 +109,16 @@ class Hosting:
         for path in sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml", ".json")):
             if path.stem in self._hosted:
                 raise ConfigError(f"{path}: another document there is called {path.stem}, too")
-            hosted = Hosted(path.stem, {}, Results(ROOM), spec=PipelineSpec.load(path))
+            hosted = Hosted(
+                path.stem, {}, Results(ROOM, up_again=True), spec=PipelineSpec.load(path)
+            )
             self._hosted[hosted.id] = hosted
 
     def start(self) -> None:
         """Take up what ran when the server ended, and look after all from now on."""
         for entry in self._ledger.entries():
             try:
-                self._hosted[entry.id] = _of(entry)
+                self._hosted[entry.id] = _of(entry, up_again=True)
             except ConfigError as error:  # of another version; it stays where it is
                 log.error("pipeline %s cannot be taken up: %s", entry.id, error)
         self._warden.start()
@@ -146,8 +148,8 @@ class Hosting:
         _check(document)
         hosted = _of(Entry(str(uuid.uuid4()), dict(document), False))
         hosted.key, hosted.beginning = key, True
-        self._place(hosted)
         try:
+            self._place(hosted)
             self._begin(hosted)
             self._ledger.enter(hosted.id, dict(document))
         except BaseException:
@@ -155,12 +157,13 @@ class Hosting:
                 self._hosted.pop(hosted.id, None)
             _end(hosted)
             raise
-        if hosted.gone:  # terminated before it was written down
+        if hosted.results.over:  # it ended before it was written down
             self._ledger.strike(hosted.id)
         return hosted.id
 
     def _place(self, hosted: Hosted) -> None:
         """Among the others; in the place of one that has ended, where there is no more room."""
+        gone = None
         with self._lock:
             if self._stopped.is_set():
                 raise ClosedError("the server is stopping")
@@ -170,8 +173,11 @@ class Hosting:
                     text = f"{self._most} pipelines are hosted; terminate one"
                     text += " (STREAMKIT_MAX_PIPELINES)"
                     raise HttpError(503, text, "TOO_MANY_PIPELINES", {"Retry-After": "10"})
-                del self._hosted[over]
+                gone = self._hosted.pop(over)
             self._hosted[hosted.id] = hosted
+        if gone is not None:
+            _end(gone)
+            self._ledger.strike(gone.id)
 
     def names(self) -> list[str]:
         """The ids, oldest first."""
@@ -304,7 +310,7 @@ def _check(document: Mapping[str, Any]) -> None:
         raise ConfigError(f"a document of {size} bytes: the most are {_LONGEST}")
 
 
-def _of(entry: Entry) -> Hosted:
+def _of(entry: Entry, *, up_again: bool = False) -> Hosted:
     document = dict(entry.document)
     room, patience = (
         document.pop("results_buffer_size", ROOM),
@@ -314,7 +320,8 @@ def _of(entry: Entry) -> Hosted:
         raise ConfigError(f"results_buffer_size={room!r}: give a number from 1 to 10000")
     if patience is not None and (not isinstance(patience, int | float) or patience <= 0):
         raise ConfigError(f"consumption_timeout={patience!r}: give seconds above 0")
-    return Hosted(entry.id, document, Results(room), entry.paused, patience=patience)
+    results = Results(room, up_again=up_again)
+    return Hosted(entry.id, document, results, entry.paused, patience=patience)
 
 
 def _end(hosted: Hosted) -> None:

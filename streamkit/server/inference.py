@@ -24,13 +24,15 @@ from streamkit.models.opened import Ask
 from streamkit.predictions import Detections, MaskFormat, Prediction
 from streamkit.server.drawing import Look, drawn
 from streamkit.server.failures import HttpError, busy
+from streamkit.server.pictures import PixelRoom, Reserve
+from streamkit.server.porter import Porter
 from streamkit.server.shelf import Shelf
 
 _SLOTS = 16
 """Questions worked on at a time, at least: enough to fill a batch while another one runs."""
 
-Pictures: TypeAlias = Callable[[], Iterable[Image]]
-"""Fetches and decodes, one after the other; called on a thread."""
+Pictures: TypeAlias = Callable[[Reserve], Iterable[Image]]
+"""Fetches and decodes, one after the other, each when there is room for it; called on a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,12 @@ class Reply:
 class Desk:
     """Takes questions to models: ``room`` at a time, of which a few are unpacked and worked on;
     the others wait as they came, first come, first served. Those whose pictures are far away wait
-    for one another only."""
+    for one another only, and so do those whose model is not there."""
 
-    def __init__(self, shelf: Shelf, room: int, timeout: float) -> None:
+    def __init__(self, shelf: Shelf, room: int, timeout: float, pixels: PixelRoom) -> None:
+        """``pixels``: what all of them together may unpack."""
         self.shelf, self._timeout, self._room = shelf, timeout, room
+        self._porter, self._pixels = Porter(shelf, room), pixels
         self.asked = 0
         """Questions under way."""
         self._works: set[_Work] = set()
@@ -88,7 +92,7 @@ class Desk:
             self.asked -= 1
 
     async def _raced(self, request: Request, question: Question) -> Reply:
-        work = _Work(self.shelf, question)
+        work = _Work(self.shelf, question, self._pixels)
         self._works.add(work)
         answer = asyncio.ensure_future(self._turn(work))
         answer.add_done_callback(lambda _: self._works.discard(work))
@@ -109,6 +113,7 @@ class Desk:
         raise error
 
     async def _turn(self, work: _Work) -> Reply:
+        await self._porter.bring(work.question.model, work.question.key)
         async with self._far if work.question.far else self._near:
             work.begun = True
             return await asyncio.get_running_loop().run_in_executor(self._pool, work.run)
@@ -117,6 +122,7 @@ class Desk:
         """Wait for nobody; who still waits for an answer is told."""
         for work in list(self._works):
             work.give_up(ClosedError("the server is stopping"))
+        self._porter.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -130,8 +136,9 @@ def _abandon(work: _Work, answer: asyncio.Future[Reply], error: StreamkitError) 
 class _Work:
     """One question on a thread of the pool; may be given up at any moment."""
 
-    def __init__(self, shelf: Shelf, question: Question) -> None:
-        self._shelf, self.question = shelf, question
+    def __init__(self, shelf: Shelf, question: Question, pixels: PixelRoom) -> None:
+        self._shelf, self.question, self._pixels = shelf, question, pixels
+        self._known = shelf.has(question.model)
         self.begun = False
         """Its turn has come."""
         self._asking: Ask | None = None
@@ -143,13 +150,16 @@ class _Work:
             self._asking.give_up(error)
 
     def run(self) -> Reply:
-        question, began = self.question, time.perf_counter()
         self._still_wanted()
+        with self._pixels.share() as reserve:
+            return self._answered(reserve)
+
+    def _answered(self, reserve: Reserve) -> Reply:
+        question, began = self.question, time.perf_counter()
         pictures = list[Image]()
-        for picture in question.pictures():
+        for picture in question.pictures(reserve):
             pictures.append(picture)
             self._still_wanted()
-        known = str(question.model) in self._shelf.names()
         with self._shelf.using(question.model, question.key) as shared:
             self._asking = asking = Ask(shared, pictures, question.options)
             self._still_wanted()
@@ -161,7 +171,7 @@ class _Work:
         if question.look is not None and question.look.inline:
             for body, jpeg in zip(bodies, shown, strict=True):
                 body["visualization"] = base64.b64encode(jpeg).decode()
-        return Reply(bodies, name, seconds, not known, shown)
+        return Reply(bodies, name, seconds, not self._known, shown)
 
     def _still_wanted(self) -> None:
         if self._given_up is not None:
@@ -180,10 +190,11 @@ def _shown(
 ) -> list[bytes]:
     if question.look is None:
         return []
-    images = [drawn(*each, question.look) for each in zip(pictures, found, strict=True)]
-    return [
-        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for image in images
-    ]
+    return [_jpeg(drawn(*each, question.look)) for each in zip(pictures, found, strict=True)]
+
+
+def _jpeg(image: Image) -> bytes:
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
 async def _gone(request: Request) -> None:

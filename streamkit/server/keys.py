@@ -6,15 +6,23 @@ import hmac
 import threading
 from collections.abc import Callable
 
+import anyio
+import anyio.to_thread
 import cachetools
 from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
+from streamkit.errors import ModelAccessError, ModelErrorCode
 from streamkit.models.keys import fingerprint, secret
 from streamkit.server.failures import HttpError
 
 _SCHEME = "bearer "
 _HOUR = 3600.0
+_DENIAL = 30.0
+_KEYS = 10_000
+"""Remembered, of each kind."""
+_AT_ONCE = 8
+"""Keys asked about at a time."""
 
 
 def key_of(request: HTTPConnection, body: SecretStr | None = None) -> SecretStr | None:
@@ -59,27 +67,43 @@ class ServerKey:
 
 
 class Workspace:
-    """Dedicated mode: keys of one workspace only. Those accepted are remembered for an hour."""
+    """Dedicated mode: keys of one workspace only. Those accepted are remembered for an hour, those
+    refused for half a minute."""
 
     def __init__(self, name: str, workspace_of: Callable[[SecretStr], str | None]) -> None:
         """``workspace_of`` asks whose key it is; ``None`` for a key nobody knows. May raise."""
         self._name, self._workspace_of = name, workspace_of
         self._lock = threading.Lock()
-        self._accepted: cachetools.TTLCache[str, bool] = cachetools.TTLCache(10_000, _HOUR)
+        self._accepted: cachetools.TTLCache[str, bool] = cachetools.TTLCache(_KEYS, _HOUR)
+        self._refused: cachetools.TTLCache[str, bool] = cachetools.TTLCache(_KEYS, _DENIAL)
+        self._asking = anyio.CapacityLimiter(_AT_ONCE)
 
     def knows(self, key: SecretStr) -> bool:
         """Whether it was accepted within the hour."""
         with self._lock:
             return fingerprint(key) in self._accepted
 
-    def accepts(self, key: SecretStr | None) -> bool:
+    async def admits(self, key: SecretStr | None) -> bool:
+        """As ``accepts``: keys that nobody has asked about hold up one another only."""
+        if key is None or self.knows(key):
+            return key is not None
+        return await anyio.to_thread.run_sync(self.accepts, key, limiter=self._asking)
+
+    def accepts(self, key: SecretStr) -> bool:
         """Whether a key may ask anything at all; asks the authority where it is not remembered."""
-        if key is None:
-            return False
-        if self.knows(key):
-            return True
-        if self._workspace_of(key) != self._name:
-            return False
+        about = fingerprint(key)
         with self._lock:
-            self._accepted[fingerprint(key)] = True
-        return True
+            if about in self._accepted or about in self._refused:
+                return about in self._accepted
+        accepted = self._is_ours(key)
+        with self._lock:
+            (self._accepted if accepted else self._refused)[about] = True
+        return accepted
+
+    def _is_ours(self, key: SecretStr) -> bool:
+        try:
+            return self._workspace_of(key) == self._name
+        except ModelAccessError as error:
+            if error.code != ModelErrorCode.KEY_REFUSED:
+                raise
+            return False

@@ -38,16 +38,20 @@ class Kept:
 
 
 class Results:
-    """Keeps the newest ``room`` results; what nobody has read when it goes is counted.
+    """Keeps the newest ``room`` results; what nobody has read when it goes is counted. Those of a
+    pipeline that is taken ``up_again`` have higher numbers than any before, of which nothing is
+    kept: milliseconds since 1970 and on, as no pipeline has a thousand results a second for long.
 
     ``write`` is called by a pipeline, everything else from any thread; nobody waits in here.
     """
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, *, up_again: bool = False) -> None:
+        self.began = int(time.time() * 1000) if up_again else 1
+        """The first number."""
         self._lock = threading.Lock()
         self._told: dict[object, Callable[[], None]] = {}
         self._kept: deque[Kept] = deque(maxlen=room)
-        self._last = 0
+        self._last = self.began - 1
         self._taken = 0
         self.missed = 0
         """Results that were gone before anybody took them."""
@@ -98,7 +102,7 @@ class Results:
     @property
     def last(self) -> int:
         """The number of the newest; 0: there was none."""
-        return self._last
+        return 0 if self._last < self.began else self._last
 
     def take(self, most: int = 1) -> list[Kept]:
         """The oldest that nobody has taken; now they have."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
 
 from streamkit.errors import ConfigError
 from streamkit.models.base import InferenceOptions, MaskDecodeMode, Step
@@ -18,6 +26,16 @@ def _known(text: str) -> str:
     if ".." in text or "\\" in text or text.startswith("/") or not text.isprintable():
         raise ValueError("a model id is like dataset/version")
     return text
+
+
+_LONGEST = 4096
+
+
+def _short(value: Any) -> Any:
+    """A list that may be looked into: each of its elements may be wrong in several ways."""
+    if isinstance(value, list) and len(value) > _LONGEST:
+        raise ValueError(f"a list of at most {_LONGEST} elements is needed")
+    return value
 
 
 ModelName: TypeAlias = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_known)]
@@ -107,11 +125,14 @@ class InferRequest(_Lenient):
     id: str | None = Field(None, max_length=128)
     api_key: SecretStr | None = None
     model_id: ModelName = Field(examples=["street/1"])
-    image: PictureRequest | Annotated[list[PictureRequest], Field(min_length=1)]
+    image: Annotated[
+        PictureRequest | Annotated[list[PictureRequest], Field(min_length=1)],
+        BeforeValidator(_short),
+    ]
     confidence: Confidence | Literal["default", "best"] = 0.4
     iou_threshold: Confidence = 0.3
     class_agnostic_nms: bool = False
-    class_filter: list[str] | None = None
+    class_filter: Annotated[list[str] | None, BeforeValidator(_short)] = None
     max_candidates: int = Field(3000, ge=1, le=1_000_000)
     max_detections: int = Field(300, ge=1, le=100_000)
     keypoint_confidence: Confidence = 0.0

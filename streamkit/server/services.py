@@ -15,7 +15,7 @@ from streamkit.server.inference import Desk
 from streamkit.server.keys import ServerKey, Workspace
 from streamkit.server.ledger import Ledger
 from streamkit.server.metrics import Metrics
-from streamkit.server.pictures import Limits
+from streamkit.server.pictures import Limits, PixelRoom
 from streamkit.server.settings import ServerSettings
 from streamkit.server.shelf import Shelf
 from streamkit.server.strangers import House
@@ -65,7 +65,7 @@ class Services:
             settings,
             manager,
             shelf,
-            Desk(shelf, settings.max_requests, settings.request_timeout),
+            Desk(shelf, settings.max_requests, settings.request_timeout, _pixels(settings)),
             ServerKey(settings.server_key),
             _workspace(settings, api_of(models)),
             Limits(
@@ -82,11 +82,21 @@ class Services:
         if self.key and not self.guarded and self.workspace is None:
             self.key.require(key)
 
+    def opens(self, key: SecretStr | None) -> bool:
+        """Whether there is a server key, and this is it: no other authority is asked about it."""
+        return bool(self.key) and self.key.opens(key)
+
     def close(self) -> None:
         """Let everything go."""
         self.desk.close()
         self.hosting.close()
         self.shelf.clear()
+
+
+def _pixels(settings: ServerSettings) -> PixelRoom:
+    """Any one request fits while there is no other."""
+    most = settings.max_pixels_in_work, settings.max_request_pixels, settings.max_image_pixels
+    return PixelRoom(max(most))
 
 
 def _workspace(settings: ServerSettings, api: WeightsApi) -> Workspace | None:

@@ -67,6 +67,19 @@ class ServerSettings(Environment):
         gt=0,
         description="seconds a request may take to arrive",
     )
+    header_timeout: float = Field(
+        10.0,
+        validation_alias="STREAMKIT_HEADER_TIMEOUT",
+        gt=0,
+        description="seconds after which a connection is closed that has said no whole header",
+    )
+    max_connections: int = Field(
+        4096,
+        validation_alias="STREAMKIT_MAX_CONNECTIONS",
+        ge=1,
+        description="connections at a time, at most half the files that may be open; "
+        "further ones are closed",
+    )
     max_image_bytes: int = Field(
         32 << 20,
         validation_alias="STREAMKIT_MAX_IMAGE_BYTES",
@@ -84,6 +97,12 @@ class ServerSettings(Environment):
         validation_alias="STREAMKIT_MAX_REQUEST_PIXELS",
         ge=1024,
         description="the most pixels of all pictures of one request",
+    )
+    max_pixels_in_work: int = Field(
+        512_000_000,
+        validation_alias="STREAMKIT_MAX_PIXELS_IN_WORK",
+        ge=1024,
+        description="the same of all requests at a time; further ones are answered 503",
     )
     max_images: int = Field(
         64,

@@ -100,6 +100,11 @@ class Shelf:
         for name in self.names():
             self.remove(ModelId(*name.split("/", 1)))
 
+    def has(self, model: ModelId) -> bool:
+        """Whether it is ready."""
+        with self._lock:
+            return str(model) in self._places
+
     def names(self) -> list[str]:
         """Those that are ready, the most recently used last."""
         with self._lock:

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from streamkit.errors import ConfigError
 from streamkit.models.ids import parse
 from streamkit.sinks import SINKS
 from streamkit.sources.reference import parse as address_of
+from streamkit.sources.synthetic import options_in
 from streamkit.spec import PipelineSpec, SourceSpec, StepSpec
 from streamkit.stages import STAGES
 
@@ -26,6 +28,8 @@ _NEVER: Final = ("callback", "window")
 _CLOUDS: Final = ("metadata", "metadata.google.internal", "metadata.goog", "instance-data")
 _CLOUD: Final = ipaddress.ip_address("fd00:ec2::254")
 """What only clouds have: the place that hands out a machine's own credentials."""
+_PIXELS: Final = 3840 * 2160
+"""Of a frame that a request has made: 4K."""
 _MOST: Final = 256
 """Sources of one document; each has threads of its own."""
 
@@ -85,6 +89,7 @@ class House:
 
     def _source(self, source: SourceSpec, placed: SourceSpec) -> SourceSpec:
         self._options(source.options)
+        _small(source)
         steps = {
             "stages": self._steps(STAGES, source.stages, placed.stages),
             "sinks": self._steps(SINKS, source.sinks, placed.sinks),
@@ -169,6 +174,17 @@ class House:
             if k in said.options
         }
         return step.model_copy(update={"options": {**step.options, **ids}})
+
+
+def _small(source: SourceSpec) -> None:
+    """Pictures that are made here are no larger than a camera's."""
+    if not isinstance(source.reference, str) or not source.reference.startswith(_INSIDE):
+        return
+    said = options_in(source.reference) if source.reference.startswith(_INSIDE[0]) else {}
+    size: dict[str, Any] = {"width": 1920, "height": 1080, **said, **source.options}
+    sides = size["width"], size["height"]
+    if not all(isinstance(side, int) for side in sides) or prod(sides) > _PIXELS:
+        raise ConfigError(f"width and height: whole numbers, {_PIXELS} pixels in all at most")
 
 
 def _of_ours(table: Mapping[str, str], name: str) -> str:

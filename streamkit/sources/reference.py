@@ -19,6 +19,8 @@ _HOLE = re.compile(r"\$\{(?P<what>(?:env|file|keyring):[^{}]+|[A-Za-z_]\w*)\}")
 _MARKS = 0xF0000
 """Where Unicode has characters that mean nothing: each stands for a hole while it is parsed."""
 _LAST_PORT = 65535
+_LONGEST = 4096
+"""Characters of an address: each ``@`` in it may be where its host begins."""
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 
 
@@ -93,6 +95,8 @@ def parse(text: str, username: str | None = None, password: str | None = None) -
     A password may be percent-encoded or raw. Raw ones may hold ``@ : % &`` and, unless what
     stands before them already reads as ``host:port``, also ``/ ? #``. Raises ``ConfigError``.
     """
+    if len(text) > _LONGEST:
+        raise ConfigError(f"an address of {len(text)} characters: the most are {_LONGEST}")
     match = _SCHEME.fullmatch(text.strip())
     if match is None:
         raise ConfigError("not an address of the form scheme://host/path")

@@ -116,6 +116,7 @@ def test_it_goes_to_the_very_address_that_was_checked(web: ThreadingHTTPServer) 
         "[::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
         "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200",
         "[fd00:ec2::254]", "[fe80::1]", "224.0.0.1", "[ff02::1]", "255.255.255.255",
+        "192.0.0.9", "168.63.129.16", "[3fff::1]",
     ],
 )  # fmt: skip
 def test_private_addresses_are_refused_however_they_are_written(host: str) -> None:

@@ -159,6 +159,18 @@ def test_one_that_has_ended_makes_room(hosting: Hosting, made: Made) -> None:
     assert len(hosting.names()) == 3
 
 
+def test_one_that_made_room_does_not_come_back(
+    tmp_path: Path, hosting: Hosting, made: Made
+) -> None:
+    names = [hosting.add(LIVE) for _ in range(3)]
+    evicted = hosting.find(names[1])
+    made.all[1].running = False
+    names.append(hosting.add(LIVE))
+    assert evicted.results.over, "who reads them is told"
+    kept = Ledger(tmp_path / "p.sqlite3").entries()
+    assert [entry.id for entry in kept] == [names[0], *names[2:]]
+
+
 def test_nothing_is_begun_when_the_server_ends(
     tmp_path: Path, made: Made, hosting: Hosting
 ) -> None:

@@ -53,6 +53,11 @@ def of(reference: str, **options: Any) -> dict[str, Any]:
         of("rtsp://a:pa/ss@169.254.169.254/1"),
         of("rtsp://[x/1"),
         {**LIVE, "sources": ["synthetic:fps=20"] * 300},
+        of("synthetic:width=100000,height=100000"),
+        of("synthetic:fps=5", width=100000, height=100000),
+        of("synthetic:width=9000000"),
+        of("TestPatternStreamProducer", height=100000),
+        of("http://" + "@" * 200_000 + "x/1"),
     ],
 )
 def test_a_request_does_not_reach_it(house: House, document: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def test_every_way_to_send_a_picture_finds_the_same(client: httpx.Client) -> Non
     assert count(ask(client, f"data:image/jpeg;base64,{TEXT}")) == wanted
     assert count(ask(client, TEXT, "BASE64")) == wanted
     assert count(ask(client, saved(image), "numpy")) == wanted
-    for kind in (".png", ".bmp", ".tiff", ".webp"):
+    for kind in (".png", ".bmp", ".tiff", ".webp", ".ppm"):
         assert count(ask(client, encoded(kind, image))) >= wanted - 1
     for route in ("/street/1", "/street/01"):
         body = client.post(route, content=TEXT, headers={"Content-Type": "application/json"})
@@ -102,6 +102,13 @@ def test_percents_are_taken_and_one_is_all(client: httpx.Client) -> None:
     assert found[0] == found[1] > found[2] == 0
 
 
+def headed(text: str) -> str:
+    """An ``.npy`` file with this for a header."""
+    header = f"{text}\n".encode()
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(25)
+    return base64.b64encode(data).decode()
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "said"),
     [
@@ -115,6 +122,12 @@ def test_percents_are_taken_and_one_is_all(client: httpx.Client) -> None:
         (saved(np.array([{}], object)), "numpy", "uint8"),
         (saved(np.zeros((0, 4, 3), np.uint8)), "numpy", "0"),
         (base64.b64encode(NEWER).decode(), "numpy", ".npy"),
+        (headed("("), "numpy", ".npy"),
+        (headed("{1: 2, 'a': 3}"), "numpy", ".npy"),
+        (headed("{[]: 1}"), "numpy", ".npy"),
+        (headed("-" * 9000 + "1"), "numpy", ".npy"),
+        (headed("{'descr': '|u1', 'fortran_order': False, 'shape': (-5, -5)}"), "numpy", "nothing"),
+        (base64.b64encode(b"P5 10#30 \n 1 255\n" + bytes(300)).decode(), "base64", "no #"),
         ("https://1.1.1.1:99999/a.jpg", "url", "no port"),
         ("https://xn--/a.jpg", "url", "cannot be fetched"),
         ("/etc/passwd", "file", "choose from base64, url, numpy"),
@@ -145,9 +158,11 @@ def test_pictures_of_one_request_share_what_may_be_unpacked() -> None:
     grey = {"type": "numpy", "value": saved(np.full((10, 10, 3), 114, np.uint8))}
     question = InferRequest.model_validate({"model_id": "street/1", "image": [grey] * 3})
     fetcher = Fetcher(None, most=1, seconds=1)
-    assert len(list(decoding(question, Limits(in_all=300), fetcher)())) == 3
+    taken: list[int] = []
+    assert len(list(decoding(question, Limits(in_all=300), fetcher)(taken.append))) == 3
+    assert taken == [100, 100, 100]
     with pytest.raises(PictureError, match="pixels"):
-        list(decoding(question, Limits(in_all=299), fetcher)())
+        list(decoding(question, Limits(in_all=299), fetcher)(taken.append))
 
 
 def test_the_page_says_what_is_taken_and_answered(client: httpx.Client) -> None:
@@ -174,6 +189,29 @@ def test_a_bomb_is_not_unpacked(client: httpx.Client, size: tuple[int, int]) -> 
     answer = ask(client, bomb(*size))
     assert answer.status_code == 413
     assert "pixels" in answer.json()["message"]
+
+
+def scanned(side: int, more: int) -> bytes:
+    """A progressive JPEG, its last scan repeated."""
+    stream = io.BytesIO()
+    Pillow.new("L", (side, side), 114).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * more + data[-2:]
+
+
+def test_a_jpeg_is_gone_over_as_often_as_encoders_do_and_no_more(client: httpx.Client) -> None:
+    """Each scan is a few bytes that take as long as the whole picture."""
+    for data, status in (
+        (scanned(64, 20), 200),
+        (scanned(64, 200), 413),
+        (scanned(4000, 4), 200),
+        (scanned(4000, 90), 413),
+        (JPEG + b"\xff\xda" * 500, 200),  # what cameras add behind a picture
+    ):
+        answer = ask(client, base64.b64encode(data).decode())
+        assert answer.status_code == status, answer.text
+        assert status == 200 or "scans" in answer.json()["message"]
 
 
 def test_a_list_that_is_too_long_and_one_that_is_empty(client: httpx.Client) -> None:

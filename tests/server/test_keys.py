@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from streamkit.errors import ConfigError
 from streamkit.server.cli import listening_at, refuse_to_be_open
 from streamkit.server.settings import ServerSettings
-from tests.models.servers import KEY, OTHER, FakeApi, fake_api, status
+from tests.models.servers import KEY, OTHER, FakeApi, fake_api, hang, status
 from tests.server.serving import Served, served
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -169,3 +170,62 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
     """Headers and body are two writes: without this option the second waits 40 ms."""
     with listening_at(settings(port=0)) as listening:
         assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_keys_that_nobody_knows_hold_up_no_other(
+    api: FakeApi, tmp_path: Path, models: Path
+) -> None:
+    """Neither a key that is known, nor what needs none, nor is the same key asked about again."""
+    more = online(api, DEDICATED_DEPLOYMENT_WORKSPACE_URL="ws1")
+    with served(models, tmp_path / "log.txt", more) as server, ThreadPoolExecutor(60) as pool:
+        assert ask(server.url, KEY).status_code == 200
+        for _ in range(3):
+            assert ask(server.url, OTHER).status_code == ask(server.url, "no").status_code == 401
+        asked = [request.partition("api_key=")[2] for request in api.requests]
+        assert sorted(asked) == sorted([KEY, OTHER, "no"])
+        api.faults["/"].extend([hang] * 60)
+        path = f"{server.url}/model/remove?api_key=unknown"
+        late = [pool.submit(post, f"{path}{n}") for n in range(60)]
+        api.wait_for("/", 3 + 8)
+        assert ask(server.url, KEY).status_code == 200
+        assert post(f"{server.url}/model/clear?api_key={KEY}").status_code == 200
+        assert not any(each.done() for each in late)
+        server.process.kill()
+
+
+def test_a_workspaces_server_may_have_a_key_of_its_own(
+    api: FakeApi, tmp_path: Path, models: Path
+) -> None:
+    more = online(api, DEDICATED_DEPLOYMENT_WORKSPACE_URL="ws1", STREAMKIT_SERVER_KEY=BOSS)
+    with served(models, tmp_path / "log.txt", more) as server:
+        for answer, status_ in ((ask(server.url, BOSS), 200), (ask(server.url, KEY), 200)):
+            assert answer.status_code == status_
+        boss = {"Authorization": f"Bearer {BOSS}"}
+        assert post(f"{server.url}/model/clear", headers=boss).status_code == 200
+        assert post(f"{server.url}/model/clear?api_key={KEY}").status_code == 401
+        for path in ("/device/stats", "/clear_cache"):
+            told = httpx.get(server.url + path, headers=boss, trust_env=False)
+            assert told.status_code == 200
+        assert not any(BOSS in request for request in api.requests)
+
+
+def test_a_name_of_the_server_is_no_path(api: FakeApi, tmp_path: Path, models: Path) -> None:
+    more = online(api, DEDICATED_DEPLOYMENT_WORKSPACE_URL="ws1")
+    with served(models, tmp_path / "log.txt", more) as server:
+        path, header = f"{server.url}/inference_pipelines/list", {"Host": "localhost/metrics?"}
+        assert httpx.get(path, headers=header, trust_env=False).status_code == 401
+
+
+def test_a_model_that_is_slow_to_come_holds_up_no_other(
+    api: FakeApi, tmp_path: Path, models: Path
+) -> None:
+    api.faults["/ort/street/3"].extend([hang] * 30)
+    with (
+        served(models, tmp_path / "log.txt", online(api)) as server,
+        ThreadPoolExecutor(30) as pool,
+    ):
+        patience = {"X-Request-Timeout": "1"}
+        late = [pool.submit(ask, server.url, f"k{n}", "street/3", **patience) for n in range(30)]
+        assert {each.result().status_code for each in late} == {504}
+        assert ask(server.url, **{"X-Request-Timeout": "20"}).status_code == 200
+        server.process.kill()

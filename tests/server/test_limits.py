@@ -234,3 +234,86 @@ def test_many_clients_are_all_answered(server: Served) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(one, range(16))) == {200}
+
+
+def test_a_body_of_very_many_values_is_not_looked_into(server: Served) -> None:
+    """Each would be an error of its own, or several, and all of them would be sent back."""
+    url, header = f"{server.url}/infer/object_detection", {"Content-Type": "application/json"}
+
+    def told(count: int, inside: str) -> httpx.Response:
+        text = inside % ",".join("0" * count)
+        return httpx.post(url, content=text, headers=header, timeout=60, trust_env=False)
+
+    image = '{"model_id": "street/1", "image": [%s]}'
+    names = '{"model_id": "street/1", "image": {}, "class_filter": [%s]}'
+    assert told(1_000_000, image).status_code == 413
+    for count, inside in ((50_000, image), (50_000, names), (4_000, image)):
+        answer = told(count, inside)
+        assert answer.status_code == 422
+        assert len(answer.json()["detail"]) <= 20
+
+
+def test_pixels_of_all_requests_share_what_may_be_unpacked(models: Path, tmp_path: Path) -> None:
+    limits = "MAX_IMAGE_PIXELS", "MAX_REQUEST_PIXELS", "MAX_PIXELS_IN_WORK"
+    more = {f"STREAMKIT_{name}": "1000000" for name in limits} | {
+        "STREAMKIT_ALLOW_PRIVATE_URL_INPUT": "True",
+        "ALLOW_NON_HTTPS_URL_INPUT": "True",
+    }
+    with (
+        served(models, tmp_path / "log.txt", more) as server,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        away = {"type": "url", "value": f"http://127.0.0.1:{silent.getsockname()[1]}/picture"}
+        both = {**many(1), "image": [{"type": "base64", "value": TEXT}, away]}
+        url = f"{server.url}/infer/object_detection"
+        first = pool.submit(httpx.post, url, json=both, timeout=60, trust_env=False)
+        with silent.accept()[0]:  # by now the first picture is unpacked
+            refused = ask(server.url)
+            assert (refused.status_code, refused.json()["code"]) == (503, "SERVER_BUSY")
+            assert refused.headers["retry-after"] == "1"
+        assert first.result().status_code == 400
+        assert ask(server.url).status_code == 200
+
+
+def test_connections_that_say_nothing_make_room_for_others(models: Path, tmp_path: Path) -> None:
+    more = {"STREAMKIT_HEADER_TIMEOUT": "5", "STREAMKIT_MAX_CONNECTIONS": "4"}
+    with served(models, tmp_path / "log.txt", more) as server, ExitStack() as wires:
+        place = urlsplit(server.url)
+        half = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: "
+        for _ in range(4):
+            address = str(place.hostname), place.port or 0
+            wire = wires.enter_context(socket.create_connection(address, timeout=20))
+            wire.sendall(half)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{server.url}/healthz", trust_env=False)
+        until(lambda: _healthy(server))
+        assert _closed(wire)
+
+
+def _closed(wire: socket.socket) -> bool:
+    try:
+        return not wire.recv(1)
+    except ConnectionError:
+        return True
+
+
+def _healthy(server: Served) -> bool:
+    try:
+        return httpx.get(f"{server.url}/healthz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_who_listens_holds_no_room_for_what_he_has_said(models: Path, tmp_path: Path) -> None:
+    more = {"STREAMKIT_MAX_BODY_BYTES": "100000", "STREAMKIT_MAX_BODIES_BYTES": "150000"}
+    with served(models, tmp_path / "log.txt", more) as server:
+        camera = {"sources": ["synthetic:fps=5"], "model": "street/1"}
+        path = f"{server.url}/inference_pipelines"
+        begun = httpx.post(f"{path}/initialise", json=camera, timeout=30, trust_env=False).json()
+        events = f"{path}/{begun['context']['pipeline_id']}/events"
+        with httpx.Client(timeout=20, trust_env=False) as client:
+            asked = client.build_request("GET", events, content=b"x" * 90_000)
+            answer = client.send(asked, stream=True)
+            assert answer.status_code == 200
+            assert _large(server) == 422

@@ -213,6 +213,24 @@ def test_after_a_crash_pipelines_go_on(models: Path, tmp_path: Path) -> None:
         client.post(f"/{second}/terminate")
 
 
+def test_who_comes_back_after_a_crash_is_told_and_misses_nothing_new(
+    models: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.txt"
+    with served(models, log) as server, client_of(server) as client:
+        name = begin(client, LIVE)
+        until(lambda: status(client, name)["results"]["last"] > 30)
+        before = client.get(f"/{name}/results").json()
+        assert before["began"] == before["results"][0]["cursor"] == 1
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait(10)
+    with served(models, log) as server, client_of(server) as client:
+        until(lambda: status(client, name)["results"]["last"] > 0)
+        after = client.get(f"/{name}/results", params={"cursor": before["last"]}).json()
+        assert before["last"] < after["began"] == after["results"][0]["cursor"]
+        client.post(f"/{name}/terminate")
+
+
 def test_documents_of_a_folder_run_with_the_server(models: Path, tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()

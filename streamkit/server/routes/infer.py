@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from streamkit.server.failures import HttpError, PictureError
 from streamkit.server.fetching import Fetcher
 from streamkit.server.inference import Pictures, Question
 from streamkit.server.keys import key_of
-from streamkit.server.pictures import Limits, from_base64, from_bytes
+from streamkit.server.pictures import Limits, Reserve, from_base64, from_bytes
 from streamkit.server.replies import pictured, predicted
 from streamkit.server.schemas import (
     POSTED,
@@ -88,10 +88,10 @@ def decoding(question: InferRequest, limits: Limits, fetcher: Fetcher) -> Pictur
     """The pictures of a JSON body, when somebody wants them; bounded one by one and together."""
     orient = not question.disable_preproc_auto_orient
 
-    def pictures() -> Iterator[Image]:
+    def pictures(reserve: Reserve) -> Iterator[Image]:
         left = limits.in_all
         for given in question.pictures:
-            fitting = replace(limits, pixels=min(limits.pixels, left))
+            fitting = replace(limits, pixels=min(limits.pixels, left), reserve=reserve)
             found = one_picture(given, fitting, fetcher, orient)
             left -= found.shape[0] * found.shape[1]
             yield found
@@ -161,15 +161,19 @@ async def _posted(
     """By address, as a file of a form, or as base64, whatever the body is called."""
     orient, url = not query.disable_preproc_auto_orient, query.image
     if url:
-        return lambda: [from_bytes(fetcher.fetch(url), limits, orient=orient)]
+        return _alone(limits, lambda fit: from_bytes(fetcher.fetch(url), fit, orient=orient))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
         raise HttpError(400, "Content-Type is missing: what is the body?", "CONTENT_TYPE_MISSING")
     if kind == "multipart/form-data":
         data = await _file(request)
-        return lambda: [from_bytes(data, limits, orient=orient)]
+        return _alone(limits, lambda fit: from_bytes(data, fit, orient=orient))
     text = (await request.body()).decode("latin-1").strip()
-    return lambda: [from_base64(text, limits, orient=orient)]
+    return _alone(limits, lambda fit: from_base64(text, fit, orient=orient))
+
+
+def _alone(limits: Limits, one: Callable[[Limits], Image]) -> Pictures:
+    return lambda reserve: [one(replace(limits, reserve=reserve))]
 
 
 async def _file(request: Request) -> bytes:

@@ -33,6 +33,8 @@ _REFUSALS = refusals(
     s409="not in its state",
     s501="workflows are not offered",
 )
+_NAMES = 64 << 10
+"""Bytes of what a GET may say."""
 _PLAIN = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _AT_ONCE = 8
 """Pipelines begun at a time: each may wait for its model, and nobody else is to wait for that."""
@@ -188,7 +190,7 @@ async def _opens(services: Services, key: SecretStr | None) -> bool:
     if services.workspace is None:
         return services.key.opens(key)
     try:
-        return await anyio.to_thread.run_sync(services.workspace.accepts, key)
+        return services.opens(key) or await services.workspace.admits(key)
     except StreamkitError:
         return False
 
@@ -234,6 +236,7 @@ async def _pushed(
 def _next(hosted: Hosted, kept: list[Kept]) -> dict[str, Any]:
     return {
         "next": kept[-1].number if kept else None,
+        "began": hosted.results.began,
         "last": hosted.results.last,
         "missed": hosted.results.missed,
         "state": hosted.state,
@@ -256,8 +259,11 @@ def _told(pipeline_id: str | None, **more: Any) -> Response:
 
 async def _excluded(request: Request) -> set[str]:
     """The neighbour's client sends ``{"excluded_fields": [...]}`` with a GET."""
+    body = await request.body()
+    if len(body) > _NAMES:
+        return set()
     try:
-        told = orjson.loads(await request.body() or b"{}")
+        told = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError:
         return set()
     names = told.get("excluded_fields") if isinstance(told, dict) else None
