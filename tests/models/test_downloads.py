@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from random import Random
 
@@ -302,6 +302,13 @@ def test_a_disk_that_is_too_small_is_known_beforehand(tmp_path: Path, small_disk
     assert not list(folder_of(small_disk).glob("*.onnx"))
 
 
+def fill(disk: Path) -> None:
+    """With all it takes, whoever else writes meanwhile."""
+    with (disk / "other").open("wb", buffering=0) as other, suppress(OSError):
+        while True:
+            other.write(bytes(4096))
+
+
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half(
     tmp_path: Path, small_disk: Path
 ) -> None:
@@ -320,7 +327,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half(
         thread.start()
         api.wait_for(WEIGHTS)
         until(lambda: bool(list(folder_of(small_disk).glob(".*.part"))))
-        (small_disk / "other").write_bytes(bytes(shutil.disk_usage(small_disk).free - 50_000))
+        fill(small_disk)
         gate.set()
         thread.join()
     assert [error.code for error in errors] == [ModelErrorCode.CACHE_FULL]
