@@ -197,7 +197,6 @@ class Archive:
         """Whether the one that worked by this index has gone; then all of it is ours."""
         self._alone = self._taken()
         if self._alone:
-            self._entries, self._lines = {}, 0
             try:
                 self._restore()
             except OSError as error:
@@ -265,32 +264,32 @@ class Archive:
 
     def _restore(self) -> None:
         """Take up what the index tells, and write it anew where most of it is history."""
-        if not self.index.exists():
-            return
-        latest = dict[str, str]()
+        if self.index.exists():
+            self._entries = {file: entry for file, (entry, _) in self._told().items()}
+            if self._alone:
+                self._shorten()
+
+    def _told(self) -> dict[str, tuple[Entry, str]]:
+        """Of each file that was not deleted what the index says last, in the order in which they
+        were begun."""
+        told: dict[str, tuple[Entry, str]] = {}
+        self._lines = 0
         for text in self.index.read_text("utf-8", errors="replace").splitlines():
             self._lines += 1
-            if (entry := _read(text)) is None:
-                continue
-            self._entries.pop(entry.file, None)
-            latest.pop(entry.file, None)
-            if "deleted" not in json.loads(text):
-                self._entries[entry.file], latest[entry.file] = entry, text
-        if self._alone:
-            self._shorten(latest)
+            if (entry := _read(text)) is not None:
+                if "deleted" in json.loads(text):
+                    told.pop(entry.file, None)
+                else:
+                    told[entry.file] = entry, text
+        return told
 
-    def _shorten(self, latest: dict[str, str] | None = None) -> None:
-        """Write the index anew where most of it is history. ``latest``: of each file the last line
-        about it, where that is known."""
+    def _shorten(self) -> None:
+        """Write the index anew where most of it is history; others may have added to it."""
         if self._lines <= _HISTORY or self._lines <= 4 * len(self._entries):
             return
-        if latest is None:
-            latest = {}
-            for text in self.index.read_text("utf-8", errors="replace").splitlines():
-                if (entry := _read(text)) is not None and entry.file in self._entries:
-                    latest[entry.file] = text
+        latest = [text for _, text in self._told().values()]
         fresh = self.index.with_name(f".{self.index.name}.part")
-        fresh.write_text("".join(f"{text}\n" for text in latest.values()), "utf-8")
+        fresh.write_text("".join(f"{text}\n" for text in latest), "utf-8")
         fresh.replace(self.index)
         self._lines = len(latest)
 

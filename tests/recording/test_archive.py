@@ -189,3 +189,13 @@ def test_a_stream_whose_name_is_no_text_is_in_the_index_like_any_other(tmp_path:
     archive.finish(tmp_path / "a.mp4", NOW + 1, stream="cam\udcff")
     lines = [json.loads(line) for line in archive.index.read_bytes().splitlines()]
     assert [line["stream"] for line in lines] == ["cam\udcff"] * 2
+
+
+def test_an_index_that_is_shortened_keeps_what_others_have_added(tmp_path: Path) -> None:
+    archive = filled(tmp_path, [NOW - 3 * DAY + n for n in range(400)], Limits(days=1), size=1)
+    other = Archive(tmp_path, "segments", Limits())
+    other.begin(tmp_path / "theirs.mp4", NOW)
+    archive.prune(NOW)
+    assert len(archive.index.read_text().splitlines()) == 1
+    archive.close()
+    assert [e.file for e in Archive(tmp_path, "segments", Limits()).entries] == ["theirs.mp4"]
