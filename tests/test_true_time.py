@@ -82,10 +82,8 @@ def test_with_sender_reports_times_are_right_within_one_interval(
 ) -> None:
     with clock_camera(fps=FPS, **camera) as cam:
         told = watch(cam, lambda told: len(told.of(Clock.RTCP)) >= 100, transport=transport)
-    told.check()
-    assert (
-        np.quantile(abs(told.of(Clock.RTCP)), 0.75) < 1 / FPS
-    )  # the camera is a program, too: it stands still at times
+    told.check()  # the camera is a program, too, and stands still at times: not all of them
+    assert np.quantile(abs(told.of(Clock.RTCP)), 0.75) < 1 / FPS
     assert told.clocks[-1] is Clock.RTCP
     assert told.clocks == sorted(told.clocks, key=[Clock.ARRIVAL, Clock.PTS, Clock.RTCP].index)
 
