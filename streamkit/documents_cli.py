@@ -76,7 +76,8 @@ def load(document: Path, given: list[str] | None, *, request: bool = False) -> P
 
 
 def _rows(spec: PipelineSpec) -> Iterator[tuple[str, str, str, str]]:
-    from streamkit.documents.build import id_of, model_of, told_id
+    from streamkit.documents.build import id_of, model_of
+    from streamkit.documents.places import told_id
     from streamkit.documents.steps import keys_of, sinks_of, stages_of
 
     for number, key in enumerate(keys_of(spec)):

@@ -16,10 +16,9 @@ from pydantic import (
     model_serializer,
 )
 
-from streamkit.credentials import masked
 from streamkit.documents.explain import explained, partly
 from streamkit.documents.paths import placed_model, placed_options, placed_source
-from streamkit.documents.places import Places, Problem, refuse
+from streamkit.documents.places import Places, Problem, refuse, told_id
 from streamkit.documents.text import Written, read
 from streamkit.documents.variables import Variables
 from streamkit.errors import ConfigError
@@ -63,8 +62,7 @@ class ModelSpec(ModelOptions):
     """Which model, and what is wanted of it."""
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """An address without what it asks for: that may be a key."""
-        yield "id", masked(self.id.partition("?")[0])
+        yield "id", told_id(self.id)
         yield "options", self.asked
 
     id: str = Field(min_length=1)

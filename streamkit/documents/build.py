@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streamkit.credentials import masked
 from streamkit.documents.steps import common_stages, keys_of, sink_makers, stage_makers
 from streamkit.options import SourceReference
 
@@ -56,11 +55,6 @@ def model_of(spec: PipelineSpec) -> ModelSpec:
 def id_of(spec: PipelineSpec, name: str) -> str:
     """The id behind a name of ``models``; an id stays as it is."""
     return spec.models[name].id if name in spec.models else name
-
-
-def told_id(model_id: str) -> str:
-    """An id as it may be shown: an address without its credentials and what it asks for."""
-    return masked(model_id.partition("?")[0])
 
 
 def _model_option(spec: PipelineSpec, number: int) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from streamkit import plugins
 from streamkit.documents import fit
-from streamkit.documents.build import id_of, model_of, told_id
+from streamkit.documents.build import id_of, model_of
 from streamkit.documents.paths import inner_of, kind_of, model_options
 from streamkit.documents.places import Path as Keys
-from streamkit.documents.places import Problem, shown
+from streamkit.documents.places import Problem, shown, told_id
 from streamkit.documents.steps import Maker, all_steps, build, with_models
 from streamkit.errors import ConfigError, ModelNotFoundError
 from streamkit.models.aliases import ALIASES

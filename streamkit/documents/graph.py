@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamkit.documents.build import id_of, model_of, told_id
+from streamkit.documents.build import id_of, model_of
+from streamkit.documents.places import told_id
 from streamkit.documents.steps import sinks_of, stages_of
 from streamkit.sources.reference import printable
 

@@ -86,6 +86,12 @@ def _order(problem: Problem, places: Places) -> tuple[int, int, str]:
     return place.line, place.column, dotted(problem.path)
 
 
+def told_id(model_id: str) -> str:
+    """A model's id as it may be shown: an address without its credentials and what it asks for,
+    which may be a key."""
+    return masked(model_id.partition("?")[0])
+
+
 def shown(path: Path, value: Any, places: Places) -> str:
     """``=value`` for a text; nothing where it is none of ours to tell: what may be a password, what
     came from a variable, anything of a source but a number."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streamkit.delivery import Delivery
-from streamkit.documents.build import id_of, model_of, references, told_id
+from streamkit.documents.build import id_of, model_of, references
 from streamkit.documents.check import problems_of
 from streamkit.documents.fit import unknown_classes
-from streamkit.documents.places import refuse
+from streamkit.documents.places import refuse, told_id
 from streamkit.documents.steps import Maker, sink_makers
 from streamkit.engine import Accept
 from streamkit.errors import ConfigError

@@ -60,18 +60,19 @@ class Entry:
     """``None`` while it is being written."""
     size: int = 0
     """Bytes."""
-    clock: float = field(default_factory=lambda: time.time() - _steady())
+    clock: float = field(default_factory=lambda: _clock())
     """What the machine's clock was set to when this was noted: Unix time less steady seconds."""
 
     def age(self, now: float) -> float:
         """Seconds since its end, however the clock was set meanwhile; below 0 while it grows."""
-        return -1.0 if self.end is None else now - self.end - (time.time() - _steady() - self.clock)
+        return -1.0 if self.end is None else now - self.end - (_clock() - self.clock)
 
 
-def _steady() -> float:
-    """Seconds that only go forward, also while the machine sleeps where that can be known."""
+def _clock() -> float:
+    """What the machine's clock is set to: Unix time less seconds that only go forward, also while
+    the machine sleeps where that can be known."""
     known = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if known is None else time.clock_gettime(known)
+    return time.time() - (time.monotonic() if known is None else time.clock_gettime(known))
 
 
 class Archive:
@@ -145,7 +146,7 @@ class Archive:
         entry = self._entries[path.relative_to(self.folder).as_posix()]
         try:
             entry.size, entry.end = path.stat().st_size, end
-            entry.clock = time.time() - _steady()
+            entry.clock = _clock()
             self._note(entry, about)
         except OSError as error:
             raise self._failed(path, error) from error
